@@ -1,0 +1,1 @@
+"""What a character is: bytes and documents in, values out."""

@@ -1,0 +1,1 @@
+"""The running program: engine, store, session, command line and screen."""

@@ -1,0 +1,190 @@
+"""The messages between the program and its worker process: one JSON object a line, UTF-8, both ways.
+
+The first field, `op`, tells them apart. Requests carry an `id`; every event that answers one carries it too.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from presets.sampling import Sampling
+
+FinishReason = Literal["eos", "stop", "length", "cancelled"]
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Span(_Line):
+    """A stretch of prompt text. Only a trusted one may become control tokens."""
+
+    text: str
+    trusted: bool
+
+
+# Requests ---------------------------------------------------------------------------------------------------
+
+
+class Load(_Line):
+    op: Literal["load"] = "load"
+    id: int
+    path: str
+    context: int | None = None
+    """Context size in tokens; None: the model's own, at most 16 384."""
+    gpu_layers: int = 0
+    """Layers on the GPU; the client resolves `auto` before it asks."""
+    threads: int | None = None
+    """Threads; None: the cores that this process may use."""
+    vocabulary_only: bool = False
+    """Enough to count tokens; no weights are read."""
+
+
+class Count(_Line):
+    op: Literal["count"] = "count"
+    id: int
+    spans: list[Span]
+
+
+class Generate(_Line):
+    op: Literal["generate"] = "generate"
+    id: int
+    spans: list[Span]
+    sampling: Sampling
+    seed: int
+    max_tokens: int
+    stops: list[str]
+    ban_eos: bool = False
+    strip_names: list[str] = []
+    keep_leading_space: bool = False
+
+
+class Cancel(_Line):
+    op: Literal["cancel"] = "cancel"
+    id: int
+    """The request to stop."""
+
+
+class Devices(_Line):
+    """Asks for the build and the devices, without a model."""
+
+    op: Literal["devices"] = "devices"
+    id: int
+
+
+class Quit(_Line):
+    op: Literal["quit"] = "quit"
+
+
+# Events -----------------------------------------------------------------------------------------------------
+
+
+class Device(_Line):
+    name: str
+    description: str
+    kind: Literal["cpu", "gpu", "accelerator"]
+    memory_free: int
+    """Bytes."""
+    memory_total: int
+    """Bytes."""
+
+
+class Build(_Line):
+    op: Literal["build"] = "build"
+    id: int
+    llama_cpp_python: str
+    system_info: str
+    """What llama.cpp says of its build: instruction sets, backends."""
+    supports_gpu_offload: bool
+    devices: list[Device]
+
+
+class Loading(_Line):
+    op: Literal["loading"] = "loading"
+    id: int
+    fraction: float
+
+
+class Loaded(_Line):
+    op: Literal["loaded"] = "loaded"
+    id: int
+    path: str
+    context: int
+    """Context size in tokens; 0 with a vocabulary alone."""
+    context_trained: int
+    layers: int
+    gpu_layers: int
+    """Layers that are on a GPU; 0: the CPU does it all."""
+    device: str
+    """The device that holds the layers, for the status line: `CPU`, `NVIDIA GeForce RTX 3060` ..."""
+    vocabulary: int
+    threads: int
+    bos: str
+    eos: str
+    seconds: float
+
+
+class Counted(_Line):
+    op: Literal["counted"] = "counted"
+    id: int
+    tokens: list[int]
+    """Of each span; a token counts where its first byte lies. BOS counts in the first."""
+
+
+class Reading(_Line):
+    """Progress of reading the prompt into the KV cache, in tokens."""
+
+    op: Literal["reading"] = "reading"
+    id: int
+    done: int
+    total: int
+    """New tokens to read; `reused` are beside them."""
+    reused: int
+
+
+class Text(_Line):
+    """A piece of the reply, safe to show: whole characters, past every possible stop string."""
+
+    op: Literal["text"] = "text"
+    id: int
+    text: str
+
+
+class Done(_Line):
+    op: Literal["done"] = "done"
+    id: int
+    text: str
+    """The whole reply: the joined `Text` pieces, without trailing white space."""
+    finish_reason: FinishReason
+    stop: str = ""
+    """The stop string that ended it, if one did."""
+    prompt_tokens: int
+    evaluated_tokens: int
+    """Prompt tokens that were read in this turn."""
+    reused_tokens: int
+    """Prompt tokens that stood in the KV cache already."""
+    generated_tokens: int
+    broken_at: int | None = None
+    """Token at which the prompt left what the cache held; None: it only grew."""
+    read_seconds: float
+    write_seconds: float
+    samplers: list[str] = []
+    """The chain in force, in order, as `name(value)`."""
+
+
+class Failed(_Line):
+    op: Literal["failed"] = "failed"
+    id: int | None
+    code: Literal["load", "context", "memory", "request", "internal"]
+    message: str
+    """One line: what, where, what to do."""
+
+
+Request = Annotated[Load | Count | Generate | Cancel | Devices | Quit, Field(discriminator="op")]
+Event = Annotated[
+    Build | Loading | Loaded | Counted | Reading | Text | Done | Failed, Field(discriminator="op")
+]
+request_line: TypeAdapter[Load | Count | Generate | Cancel | Devices | Quit] = TypeAdapter(Request)
+event_line: TypeAdapter[Build | Loading | Loaded | Counted | Reading | Text | Done | Failed] = TypeAdapter(Event)
