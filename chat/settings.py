@@ -1,8 +1,8 @@
 """Where everything lies, and what the user and the program have settled.
 
-Two files, both YAML mappings with the same keys: `config.yaml` belongs to the user and is never written by the
-program; `settings.yaml` beside it holds what the screens and the command line change. Where both speak, the
-user's file wins. Keys that this version does not know are kept.
+Two files, both YAML mappings with the same keys: `config.yaml` belongs to the user and is never written by
+the program; `settings.yaml` beside it holds what the screens and the command line change. Where both speak,
+the user's file wins. Keys that this version does not know are kept.
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ class Settings:
         return self.get("persona") is not None
 
     def save_persona(self, persona: Persona, *, default: bool = False) -> None:
-        """Store a persona under its name, and make it the one of new chats when asked (or when it is the first)."""
+        """Store a persona under its name; the first one, or a `default`, becomes that of new chats."""
 
         def change(settings: dict[str, Any]) -> None:
             stored = _mapping(settings.get("personas"))
@@ -224,7 +224,9 @@ class Settings:
             found |= _mapping(_mapping(source.get("overrides")).get(model.name))
         return ModelOverride(_text(found.get("format")), _text(found.get("sampling")))
 
-    def remember_override(self, model: Path, *, format: str | None = None, sampling: str | None = None) -> None:
+    def remember_override(
+        self, model: Path, *, format: str | None = None, sampling: str | None = None
+    ) -> None:
         """Settle the format, the sampling or both for a model; `auto` forgets what was settled."""
         chosen = {key: value for key, value in (("format", format), ("sampling", sampling)) if value}
 
@@ -251,7 +253,7 @@ class Settings:
         self._change(change)
 
     def _change(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Apply one change to the newest state of `settings.yaml`, so that two programs lose nothing of each other."""
+        """Apply one change to the newest `settings.yaml`: two programs lose nothing of each other's."""
         from filelock import FileLock
 
         file = self.folders.settings
@@ -281,7 +283,8 @@ def _read_mapping(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except UnicodeDecodeError as error:
-        raise SettingsError(f"{file}: not UTF-8 at byte {error.start}; save it as UTF-8 or move it away") from error
+        what = f"not UTF-8 at byte {error.start}; save it as UTF-8 or move it away"
+        raise SettingsError(f"{file}: {what}") from error
     except OSError as error:
         raise SettingsError(f"{file}: {reason(error)}") from error
     try:
@@ -298,7 +301,7 @@ def _read_mapping(file: Path) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise SettingsError(f"{file}: line 1: lines of `key: value` are needed; mend it or move the file away")
+        raise SettingsError(f"{file}: line 1: no lines of `key: value`; mend it or move the file away")
     return value
 
 
