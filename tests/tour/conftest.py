@@ -98,10 +98,15 @@ class Terminal:
 
     def children(self) -> list[int]:
         """Process ids of the program's children: the worker."""
-        run = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(self.process.pid)], capture_output=True, text=True, check=False
-        )
-        return [int(pid) for pid in run.stdout.split()]
+        found = []
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                text = status.read_text()
+            except OSError:
+                continue
+            if f"PPid:\t{self.process.pid}\n" in text:
+                found.append(int(status.parent.name))
+        return found
 
     def leave(self, keys: str = "\x11", seconds: float = 15) -> int:
         """Press the keys that leave (Ctrl+Q) and give the exit status."""
