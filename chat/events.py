@@ -1,0 +1,94 @@
+"""What a session tells while a reply is made; each event is yielded after its effect is in the store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from chat.tree import Message
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyStarted:
+    """A reply is under way: the path down to `parent_id` stands, what follows comes below it."""
+
+    message_id: str
+    """The id that the message will have; empty when impersonating, which stores nothing."""
+    parent_id: str | None
+    base_text: str = ""
+    """What the text begins with: the message that is being continued; else empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """The reply cannot begin yet."""
+
+    why: str
+    """`the model is loading`, `the model is starting again` ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingPrompt:
+    """Progress of reading the prompt, in tokens."""
+
+    done: int
+    total: int
+    """New tokens to read."""
+    reused: int
+    """Tokens that were read in an earlier turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextAdded:
+    """The next piece of the text, to be shown after what came before."""
+
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFinished:
+    """The reply is in the store and is the end of the active path. Its generation says why it ended."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyEmpty:
+    """The reply ended without a word, and nothing was stored."""
+
+    message_id: str
+    why: str
+    """One line: stopped before the first word, or the model had nothing to say."""
+    cancelled: bool
+    """The user stopped it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFailed:
+    """The reply could not be made, or broke off. `Session.retry` tries again."""
+
+    message_id: str | None
+    error: str
+    """One line: what, where, what to do."""
+    partial: Message | None
+    """What was written until then; it is the end of the active path. None when there was nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImpersonationFinished:
+    """The user's next turn as the model would write it, whole, for the composer. Nothing was stored."""
+
+    text: str
+    finish_reason: str
+
+
+SessionEvent = (
+    ReplyStarted
+    | Waiting
+    | ReadingPrompt
+    | TextAdded
+    | ReplyFinished
+    | ReplyEmpty
+    | ReplyFailed
+    | ImpersonationFinished
+)
