@@ -20,7 +20,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Replace a file in one step (0600): a reader, or a crash, sees the old or the new bytes, never a part."""
+    """Replace a file in one step (0600): neither a reader nor a crash ever sees a part."""
     file = file.resolve()
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     new = Path(name)

@@ -2,8 +2,8 @@
 
 Written from the GGUF specification (ggml, docs/gguf.md). The file is mapped, and the large arrays of a
 vocabulary are stepped over instead of being made into Python values: a header with 262 000 tokens takes well
-under 100 ms. Every length in the file is untrusted: nothing is allocated from one, and any bytes at all give a
-header or a GGUFError, never another exception.
+under 100 ms. Every length in the file is untrusted: nothing is allocated from one, and any bytes at all give
+a header or a GGUFError, never another exception.
 """
 
 from __future__ import annotations
@@ -45,31 +45,24 @@ _SCALARS = {
 }
 _STRING, _ARRAY = 8, 9
 
+# fmt: off
 # Values in a block and bytes of a block for each tensor type (ggml.h, `enum ggml_type`).
 _BLOCKS = {
-    int(number): (int(values), int(size))
-    for number, values, size in (
-        row.split(":")
-        for row in """
-        0:1:4 1:1:2 2:32:18 3:32:20 6:32:22 7:32:24 8:32:34 9:32:36 10:256:84 11:256:110 12:256:144 13:256:176
-        14:256:210 15:256:292 16:256:66 17:256:74 18:256:98 19:256:50 20:32:18 21:256:110 22:256:82 23:256:136
-        24:1:1 25:1:2 26:1:4 27:1:8 28:1:8 29:256:56 30:1:2 34:256:54 35:256:66 39:32:17 40:64:36 41:128:18
-        """.split()
-    )
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 9: (32, 36),
+    10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210), 15: (256, 292),
+    16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18), 21: (256, 110),
+    22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8),
+    29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18),
 }
-
 # `general.file_type` (llama.h, `enum llama_ftype`) as people call them.
 _QUANTIZATIONS = {
-    int(number): name
-    for number, name in (
-        row.split(":")
-        for row in """
-        0:F32 1:F16 2:Q4_0 3:Q4_1 7:Q8_0 8:Q5_0 9:Q5_1 10:Q2_K 11:Q3_K_S 12:Q3_K_M 13:Q3_K_L 14:Q4_K_S 15:Q4_K_M
-        16:Q5_K_S 17:Q5_K_M 18:Q6_K 19:IQ2_XXS 20:IQ2_XS 21:Q2_K_S 22:IQ3_XS 23:IQ3_XXS 24:IQ1_S 25:IQ4_NL
-        26:IQ3_S 27:IQ3_M 28:IQ2_S 29:IQ2_M 30:IQ4_XS 31:IQ1_M 32:BF16 36:TQ1_0 37:TQ2_0 38:MXFP4 39:NVFP4 40:Q1_0
-        """.split()
-    )
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
+    12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
+    19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
+    26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16",
+    36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4", 39: "NVFP4", 40: "Q1_0",
 }
+# fmt: on
 GUESSED = 1024
 """Added to a file type that the converter only guessed."""
 
