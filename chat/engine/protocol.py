@@ -5,11 +5,14 @@ The first field, `op`, tells them apart. Requests carry an `id`; every event tha
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
 
 from presets.sampling import Sampling
+
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 FinishReason = Literal["eos", "stop", "length", "cancelled"]
 
@@ -24,6 +27,12 @@ class Span(_Line):
     text: str
     trusted: bool
 
+    @field_validator("text", mode="before")
+    @classmethod
+    def _encodable(cls, text: str) -> str:
+        """Lone surrogates, which no encoding can carry, become U+FFFD."""
+        return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
+
 
 # Requests ---------------------------------------------------------------------------------------------------
 
@@ -34,8 +43,8 @@ class Load(_Line):
     path: str
     context: int | None = None
     """Context size in tokens; None: the model's own, at most 16 384."""
-    gpu_layers: int = 0
-    """Layers on the GPU; the client resolves `auto` before it asks."""
+    gpu_layers: int | Literal["auto"] = 0
+    """Layers on the GPU; `auto`: as many as safely fit. The client steps down from what fails."""
     threads: int | None = None
     """Threads; None: the cores that this process may use."""
     vocabulary_only: bool = False
@@ -105,6 +114,8 @@ class Loading(_Line):
     op: Literal["loading"] = "loading"
     id: int
     fraction: float
+    gpu_layers: int | None = None
+    """Layers that this attempt puts on the GPU; None: not known yet."""
 
 
 class Loaded(_Line):
@@ -124,6 +135,8 @@ class Loaded(_Line):
     bos: str
     eos: str
     seconds: float
+    notes: list[str] = []
+    """One line each: what was made smaller than asked for, and why."""
 
 
 class Counted(_Line):
@@ -187,4 +200,6 @@ Event = Annotated[
     Build | Loading | Loaded | Counted | Reading | Text | Done | Failed, Field(discriminator="op")
 ]
 request_line: TypeAdapter[Load | Count | Generate | Cancel | Devices | Quit] = TypeAdapter(Request)
-event_line: TypeAdapter[Build | Loading | Loaded | Counted | Reading | Text | Done | Failed] = TypeAdapter(Event)
+event_line: TypeAdapter[Build | Loading | Loaded | Counted | Reading | Text | Done | Failed] = TypeAdapter(
+    Event
+)

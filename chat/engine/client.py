@@ -1,0 +1,246 @@
+"""The engine as the program sees it: a child process that holds the model, spoken to in JSON lines.
+
+llama.cpp may abort its process, and llama-cpp-python scribbles on descriptors 1 and 2: it never runs in ours.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+from chat.engine.process import Exchange, WorkerProcess
+from chat.engine.protocol import (
+    Build,
+    Count,
+    Counted,
+    Devices,
+    Done,
+    Event,
+    Generate,
+    Load,
+    Loaded,
+    Loading,
+    Span,
+)
+from chat.engine.surface import EngineError, GpuLayers
+from presets.sampling import Sampling
+
+__all__ = ["Engine", "EngineError", "EngineOperation"]
+
+FinalT = TypeVar("FinalT")
+
+
+class EngineOperation(Generic[FinalT]):
+    """A request under way; see `surface.Operation`."""
+
+    def __init__(self, events: Iterator[Event], cancel: Callable[[], None]) -> None:
+        self._events = events
+        self._cancel = cancel
+        self._result: FinalT | None = None
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        event = next(self._events)
+        if isinstance(event, Done | Loaded):
+            self._result = cast(FinalT, event)
+        return event
+
+    def cancel(self) -> None:
+        """Asks for an early end, from any thread."""
+        self._cancel()
+
+    def wait(self) -> FinalT:
+        """Reads all events that are left and returns the final one. Raises EngineError."""
+        for _event in self:
+            pass
+        if self._result is None:
+            raise EngineError("internal", "The request ended without a result.")
+        return self._result
+
+    @property
+    def result(self) -> FinalT | None:
+        """The final event, once it has come."""
+        return self._result
+
+
+class Engine:
+    """An EngineSurface on a worker process of its own.
+
+    The worker is this program's interpreter with `-P -m chat.engine.worker`; what llama.cpp and it have to
+    say goes to `log_file` (mode 0600, one older file is kept as `.1`).
+    """
+
+    def __init__(self, log_file: Path) -> None:
+        self.log_file = log_file
+        self._lock = threading.RLock()
+        self._worker: WorkerProcess | None = None
+        self._asked: Load | None = None
+        self._loaded: Loaded | None = None
+
+    @property
+    def alive(self) -> bool:
+        worker = self._worker
+        return worker is not None and worker.alive
+
+    @property
+    def loaded(self) -> Loaded | None:
+        return self._loaded if self.alive else None
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, while there is one."""
+        worker = self._worker
+        return worker.pid if worker is not None and worker.alive else None
+
+    def start(self) -> None:
+        with self._lock:
+            if not self.alive:
+                self._loaded = None
+                self._worker = WorkerProcess(self.log_file)
+
+    def load(
+        self,
+        path: Path,
+        *,
+        context: int | None = None,
+        gpu_layers: GpuLayers = "auto",
+        threads: int | None = None,
+        vocabulary_only: bool = False,
+    ) -> EngineOperation[Loaded]:
+        asked = Load(
+            id=0,
+            path=str(path),
+            context=context,
+            gpu_layers=gpu_layers,
+            threads=threads,
+            vocabulary_only=vocabulary_only,
+        )
+        with self._lock:
+            self.start()
+            self._asked = asked
+            self._loaded = None
+            loading = _LoadAttempts(self, asked)
+        return EngineOperation(loading.events(), loading.cancel)
+
+    def count(self, spans: Sequence[Span]) -> list[int]:
+        if not spans:
+            return []
+        for event in self._send(Count(id=0, spans=list(spans))).events():
+            if isinstance(event, Counted):
+                return event.tokens
+        raise EngineError("internal", "The worker did not count.")
+
+    def generate(
+        self,
+        spans: Sequence[Span],
+        sampling: Sampling,
+        *,
+        seed: int,
+        max_tokens: int,
+        stops: Sequence[str] = (),
+        ban_eos: bool = False,
+        strip_names: Sequence[str] = (),
+        keep_leading_space: bool = False,
+    ) -> EngineOperation[Done]:
+        request = Generate(
+            id=0,
+            spans=list(spans),
+            sampling=sampling,
+            seed=seed,
+            max_tokens=max_tokens,
+            stops=[stop for stop in stops if stop],
+            ban_eos=ban_eos,
+            strip_names=list(strip_names),
+            keep_leading_space=keep_leading_space,
+        )
+        exchange = self._send(request)
+        return EngineOperation(exchange.events(), exchange.cancel)
+
+    def devices(self) -> Build:
+        self.start()
+        for event in self._send(Devices(id=0)).events():
+            if isinstance(event, Build):
+                return event
+        raise EngineError("internal", "The worker did not name its devices.")
+
+    def restart(self) -> EngineOperation[Loaded]:
+        with self._lock:
+            asked = self._asked
+            if asked is None:
+                raise EngineError("request", "No model was chosen.")
+            self.close()
+            return self.load(
+                Path(asked.path),
+                context=asked.context,
+                gpu_layers=asked.gpu_layers,
+                threads=asked.threads,
+                vocabulary_only=asked.vocabulary_only,
+            )
+
+    def close(self) -> None:
+        with self._lock:
+            worker, self._worker, self._loaded = self._worker, None, None
+        if worker is not None:
+            worker.close()
+
+    def _send(self, request: Load | Count | Generate | Devices) -> Exchange:
+        worker = self._worker
+        if worker is None:
+            raise EngineError("worker", "The model's process is not running.")
+        return worker.send(request)
+
+
+class _LoadAttempts:
+    """Loading one model: with `auto` layers it tries again with fewer when memory fails or the worker dies."""
+
+    def __init__(self, engine: Engine, asked: Load) -> None:
+        self.engine = engine
+        self.asked = asked
+        self.cancelled = False
+        self.exchange = engine._send(asked)
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.exchange.cancel()
+
+    def events(self) -> Iterator[Event]:
+        while True:
+            tried = 0
+            try:
+                for event in self.exchange.events():
+                    if isinstance(event, Loading) and event.gpu_layers is not None:
+                        tried = event.gpu_layers
+                    if isinstance(event, Loaded):
+                        self._finish(event)
+                    yield event
+                return
+            except EngineError as error:
+                if self.cancelled or self.asked.gpu_layers != "auto" or tried == 0:
+                    raise
+                if error.code not in ("memory", "worker"):
+                    raise
+            self._again(fewer_layers(tried))
+
+    def _finish(self, loaded: Loaded) -> None:
+        with self.engine._lock:
+            if self.engine._asked is self.asked:
+                self.engine._loaded = loaded
+
+    def _again(self, layers: int) -> None:
+        """A new worker: after a failed allocation the old one's state is anybody's guess."""
+        engine = self.engine
+        with engine._lock:
+            if engine._asked is not self.asked or engine._worker is None:
+                raise EngineError("load", "Loading was given up for another model.")
+            engine.close()
+            engine.start()
+            self.exchange = engine._send(self.asked.model_copy(update={"gpu_layers": layers}))
+
+
+def fewer_layers(layers: int) -> int:
+    """The next number of GPU layers to try: a fifth fewer, at last none."""
+    return layers * 4 // 5

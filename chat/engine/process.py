@@ -1,0 +1,202 @@
+"""One worker process, from its start to its end: lines in, events out to whoever asked for them."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pydantic import ValidationError
+
+from chat.engine.death import describe_death
+from chat.engine.protocol import (
+    Cancel,
+    Count,
+    Devices,
+    Event,
+    Failed,
+    Generate,
+    Load,
+    Quit,
+    Reading,
+    Text,
+    event_line,
+)
+from chat.engine.surface import EngineError
+
+__all__ = ["Exchange", "WorkerProcess"]
+
+EXIT_SECONDS = 3.0
+"""How long a worker that was asked to quit may take before it is killed."""
+
+LOG_BYTES = 1_000_000
+"""A log beyond this becomes `.1` when the next worker starts."""
+
+FINAL = ("build", "loaded", "counted", "done", "failed")
+
+
+class Exchange:
+    """A request that was sent, and the events that answer it."""
+
+    def __init__(self, worker: WorkerProcess, id: int) -> None:
+        self.id = id
+        self._worker = worker
+        self._queue: queue.SimpleQueue[Event | EngineError] = queue.SimpleQueue()
+
+    def put(self, event: Event | EngineError) -> None:
+        """Called by the thread that reads the worker's lines."""
+        self._queue.put(event)
+
+    def cancel(self) -> None:
+        """Asks the worker to end this request early; says nothing if it is over or the worker is gone."""
+        with contextlib.suppress(EngineError):
+            self._worker.write(Cancel(id=self.id))
+
+    def events(self) -> Iterator[Event]:
+        """Blocks for each event; ends after the final one. Raises EngineError for Failed and for a death."""
+        while True:
+            event = self._queue.get()
+            if isinstance(event, EngineError):
+                raise event
+            if isinstance(event, Failed):
+                raise EngineError(event.code, event.message)
+            yield event
+            if event.op in FINAL:
+                return
+
+
+class WorkerProcess:
+    """A running worker. Every method may be called from any thread."""
+
+    def __init__(self, log_file: Path) -> None:
+        self._log_file = log_file
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+        self._pending: dict[int, Exchange] = {}
+        self._death: EngineError | None = None
+        self._closing = False
+        log, self._log_start = _open_log(log_file)
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "chat.engine.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=os.name == "posix",  # Ctrl+C and Ctrl+Z in the terminal are not for it
+            )
+        except OSError as error:
+            raise EngineError("worker", f"The model's process could not be started: {error}") from error
+        finally:
+            if log != subprocess.DEVNULL:
+                os.close(log)
+        threading.Thread(target=self._read, name="engine events", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._death is None
+
+    def send(self, request: Load | Count | Generate | Devices) -> Exchange:
+        """Sends it under an id of its own. Raises EngineError when the worker is dead."""
+        exchange = Exchange(self, next(self._ids))
+        with self._lock:
+            if self._death is not None:
+                raise self._death
+            self._pending[exchange.id] = exchange
+        self.write(request.model_copy(update={"id": exchange.id}))
+        return exchange
+
+    def write(self, request: Load | Count | Generate | Devices | Cancel | Quit) -> None:
+        """One line to the worker. A broken pipe is left to the reading thread, which finds the cause."""
+        line = request.model_dump_json().encode() + b"\n"
+        with self._lock:
+            if self._death is not None:
+                raise self._death
+            with contextlib.suppress(BrokenPipeError, ValueError, OSError):
+                stdin = cast(BinaryIO, self._process.stdin)
+                stdin.write(line)
+                stdin.flush()
+
+    def close(self) -> None:
+        """Ends the process: by asking, by closing its input, and at last by force."""
+        self._closing = True
+        with contextlib.suppress(EngineError):
+            self.write(Quit())
+        with self._lock, contextlib.suppress(OSError):
+            cast(BinaryIO, self._process.stdin).close()
+        try:
+            self._process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _read(self) -> None:
+        stdout = cast(BinaryIO, self._process.stdout)
+        with contextlib.suppress(OSError, ValueError), stdout:
+            for line in stdout:
+                event = parse_event(line)
+                if event is not None:
+                    self._dispatch(event)
+        self._mourn()
+
+    def _dispatch(self, event: Event) -> None:
+        final = event.op in FINAL
+        with self._lock:
+            id = event.id
+            exchange = None if id is None else self._pending.pop(id, None) if final else self._pending.get(id)
+        if exchange is not None:
+            exchange.put(event)
+
+    def _mourn(self) -> None:
+        try:
+            status: int | None = self._process.wait(EXIT_SECONDS)
+        except subprocess.TimeoutExpired:  # it closed its output and lives on: of no use to anyone
+            self._process.kill()
+            status = self._process.wait()
+        if self._closing:
+            message = "The model's process was closed."
+        else:
+            message = describe_death(status, self._log_file, self._log_start)
+        with self._lock:
+            self._death = EngineError("worker", message)
+            pending, self._pending = self._pending, {}
+        for exchange in pending.values():
+            exchange.put(EngineError("worker", message))
+
+
+def parse_event(line: bytes) -> Event | None:
+    """A worker's line as an event; None for what is none. The two frequent kinds skip validation."""
+    try:
+        document: dict[str, Any] = json.loads(line)
+        op = document["op"]
+        if op == "text":
+            return Text.model_construct(op="text", id=document["id"], text=document["text"])
+        if op == "reading":
+            return Reading.model_construct(**document)
+        return event_line.validate_python(document)
+    except (ValueError, KeyError, TypeError, ValidationError):
+        return None
+
+
+def _open_log(path: Path) -> tuple[int, int]:
+    """The log's descriptor and its size; where none can be (full disk, no rights) its lines are lost."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > LOG_BYTES:
+                os.replace(path, path.with_name(path.name + ".1"))
+        log = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+        return log, os.fstat(log).st_size
+    except OSError:
+        return subprocess.DEVNULL, 0

@@ -1,0 +1,295 @@
+"""An engine without a process: it says what a test wrote for it, word by word, at the pace the test sets."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar, cast
+
+from chat.engine.protocol import (
+    Build,
+    Device,
+    Done,
+    Event,
+    FinishReason,
+    Loaded,
+    Loading,
+    Reading,
+    Span,
+    Text,
+)
+from chat.engine.surface import EngineError, GpuLayers
+from presets.sampling import Sampling
+
+__all__ = ["ScriptedEngine", "ScriptedGenerate", "ScriptedReply"]
+
+CHARACTERS_PER_TOKEN = 4
+"""What a scripted token is when it counts prompts; replies come a word at a time."""
+
+
+@dataclass(frozen=True)
+class ScriptedReply:
+    """One reply, and how it comes."""
+
+    text: str
+    finish_reason: FinishReason = "eos"
+    fail_after: int | None = None
+    """Words after which the worker `dies`: EngineError("worker"), and `alive` turns false."""
+    hold_after: int | None = None
+    """Words after which the reply waits for `ScriptedEngine.go`."""
+    delay: float = 0.0
+    """Seconds before each word."""
+    read_steps: int = 1
+    """Reading events before the first word."""
+
+
+@dataclass(frozen=True)
+class ScriptedGenerate:
+    """A request as it arrived."""
+
+    spans: tuple[Span, ...]
+    sampling: Sampling
+    seed: int
+    max_tokens: int
+    stops: tuple[str, ...]
+    ban_eos: bool
+    strip_names: tuple[str, ...]
+    keep_leading_space: bool
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as text."""
+        return "".join(span.text for span in self.spans)
+
+
+FinalT = TypeVar("FinalT")
+
+
+class _Operation(Generic[FinalT]):
+    def __init__(self, write: Callable[[threading.Event], Iterator[Event]]) -> None:
+        self._cancelled = threading.Event()
+        self._events = write(self._cancelled)
+        self._last: Event | None = None
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        try:
+            self._last = next(self._events)
+        except StopIteration:
+            self._ended = True
+            raise
+        return self._last
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def wait(self) -> FinalT:
+        for _event in self:
+            pass
+        return cast(FinalT, self._last)
+
+    @property
+    def result(self) -> FinalT | None:
+        return cast(FinalT, self._last) if isinstance(self._last, Done | Loaded) else None
+
+
+class ScriptedEngine:
+    """An EngineSurface that answers from a list of replies.
+
+    When the list is used up, every further reply is `fallback`. `requests` records what was asked for, `go` lets
+    a held reply continue, `load_error` makes loading fail with that line, `load_hold` makes it wait for
+    `go_load`, `ready` saves the loading.
+    """
+
+    def __init__(
+        self,
+        replies: Iterable[ScriptedReply | str] = (),
+        *,
+        context: int = 4096,
+        model: str = "scripted.gguf",
+        load_error: str = "",
+        load_hold: bool = False,
+        ready: bool = False,
+        fallback: str = "She nodded.",
+    ) -> None:
+        self.replies = [ScriptedReply(reply) if isinstance(reply, str) else reply for reply in replies]
+        self.requests: list[ScriptedGenerate] = []
+        self.counted: list[tuple[Span, ...]] = []
+        self.loads: list[Path] = []
+        self.go = threading.Event()
+        self.go_load = threading.Event()
+        self.fallback = fallback
+        self.load_error = load_error
+        self.context = context
+        self.loaded: Loaded | None = None
+        self.alive = False
+        self._model = Path(model)
+        self._previous: tuple[Span, ...] = ()
+        if not load_hold:
+            self.go_load.set()
+        if ready:
+            self.alive = True
+            self.loaded = self._describe(self._model)
+
+    def start(self) -> None:
+        self.alive = True
+
+    def load(
+        self,
+        path: Path,
+        *,
+        context: int | None = None,
+        gpu_layers: GpuLayers = "auto",
+        threads: int | None = None,
+        vocabulary_only: bool = False,
+    ) -> _Operation[Loaded]:
+        self.alive = True
+        self.loads.append(path)
+        self._model = path
+        self.context = context or self.context
+
+        def events(cancelled: threading.Event) -> Iterator[Event]:
+            yield Loading(id=0, fraction=0.5)
+            while not self.go_load.wait(0.01):
+                if cancelled.is_set():
+                    raise EngineError("load", "Loading was cancelled.")
+            if self.load_error:
+                raise EngineError("load", self.load_error)
+            self.loaded = self._describe(path)
+            yield self.loaded
+
+        return _Operation(events)
+
+    def count(self, spans: Sequence[Span]) -> list[int]:
+        self._need_model()
+        self.counted.append(tuple(spans))
+        counts, seen = [], 0
+        for span in spans:
+            before = -(-seen // CHARACTERS_PER_TOKEN)
+            seen += len(span.text)
+            counts.append(-(-seen // CHARACTERS_PER_TOKEN) - before)
+        return counts
+
+    def generate(
+        self,
+        spans: Sequence[Span],
+        sampling: Sampling,
+        *,
+        seed: int,
+        max_tokens: int,
+        stops: Sequence[str] = (),
+        ban_eos: bool = False,
+        strip_names: Sequence[str] = (),
+        keep_leading_space: bool = False,
+    ) -> _Operation[Done]:
+        self._need_model()
+        request = ScriptedGenerate(
+            tuple(spans),
+            sampling,
+            seed,
+            max_tokens,
+            tuple(stops),
+            ban_eos,
+            tuple(strip_names),
+            keep_leading_space,
+        )
+        self.requests.append(request)
+        reply = self.replies.pop(0) if self.replies else ScriptedReply(self.fallback)
+        return _Operation(lambda cancelled: self._write(request, reply, cancelled))
+
+    def devices(self) -> Build:
+        device = Device(
+            name="CPU", description="scripted", kind="cpu", memory_free=1 << 33, memory_total=1 << 34
+        )
+        return Build(
+            id=0,
+            llama_cpp_python="0",
+            system_info="scripted",
+            supports_gpu_offload=False,
+            devices=[device],
+        )
+
+    def restart(self) -> _Operation[Loaded]:
+        return self.load(self._model)
+
+    def close(self) -> None:
+        self.alive = False
+        self.loaded = None
+
+    def die(self) -> None:
+        """What a killed worker looks like from outside."""
+        self.close()
+
+    def _need_model(self) -> None:
+        if not self.alive:
+            raise EngineError("worker", "The model's process is not running.")
+        if self.loaded is None:
+            raise EngineError("request", "No model is loaded.")
+
+    def _describe(self, path: Path) -> Loaded:
+        return Loaded(
+            id=0,
+            path=str(path),
+            context=self.context,
+            context_trained=self.context,
+            layers=1,
+            gpu_layers=0,
+            device="CPU",
+            vocabulary=1000,
+            threads=1,
+            bos="",
+            eos="",
+            seconds=0.0,
+        )
+
+    def _write(
+        self, request: ScriptedGenerate, reply: ScriptedReply, cancelled: threading.Event
+    ) -> Iterator[Event]:
+        total = sum(self.count(request.spans))
+        del self.counted[-1]
+        reused = min(self._shared(request), max(total - 1, 0))
+        self._previous = request.spans
+        new = total - reused
+        for step in range(1, reply.read_steps + 1):
+            yield Reading(id=0, done=new * step // reply.read_steps, total=new, reused=reused)
+        written, words, reason = "", re.findall(r"\s*\S+|\s+$", reply.text), reply.finish_reason
+        taken = 0
+        for word in words:
+            if reply.hold_after == taken:
+                while not self.go.wait(0.01) and not cancelled.is_set():
+                    pass
+            if reply.delay:
+                cancelled.wait(reply.delay)
+            if reply.fail_after == taken:
+                self.close()
+                raise EngineError("worker", "The model's process ended (signal 9, SIGKILL).")
+            if cancelled.is_set() or taken >= request.max_tokens:
+                reason = "cancelled" if cancelled.is_set() else "length"
+                break
+            piece = word if written or request.keep_leading_space else word.lstrip()
+            taken += 1
+            if piece.strip():
+                written += piece
+                yield Text(id=0, text=piece)
+        yield Done(
+            id=0,
+            text=written.rstrip(),
+            finish_reason=reason,
+            prompt_tokens=total,
+            evaluated_tokens=new,
+            reused_tokens=reused,
+            generated_tokens=taken,
+            read_seconds=0.001,
+            write_seconds=max(reply.delay * taken, 0.001),
+        )
+
+    def _shared(self, request: ScriptedGenerate) -> int:
+        before = "".join(span.text for span in self._previous)
+        return len(os.path.commonprefix([before, request.prompt])) // CHARACTERS_PER_TOKEN

@@ -1,0 +1,125 @@
+"""What a session and the screens know of an engine: its surface, whoever stands behind it.
+
+`client.Engine` drives the worker process; `scripted.ScriptedEngine` has no process at all and serves tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+from chat.engine.protocol import Build, Done, Event, Loaded, Span
+from presets.sampling import Sampling
+
+__all__ = ["EngineError", "EngineSurface", "GpuLayers", "Operation"]
+
+Final_co = TypeVar("Final_co", covariant=True)
+
+GpuLayers = int | Literal["auto"]
+"""Layers on the GPU; `auto` takes as many as safely fit and fewer when that fails."""
+
+
+class EngineError(Exception):
+    """What went wrong in the engine, as one line for people.
+
+    `code` is one of `load` (a bad model file), `context` (the prompt is too long), `memory`, `request` (nothing
+    is loaded, an impossible value), `worker` (the process died) and `internal`.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Operation(Protocol[Final_co]):
+    """A request under way: a blocking iterator over its events that ends after the final one.
+
+    Iterating raises EngineError when the request fails or the worker dies; what came before stays valid.
+    """
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+    def __next__(self) -> Event: ...
+
+    def cancel(self) -> None:
+        """Asks for an early end, from any thread; a reply then ends with finish reason `cancelled`."""
+        ...
+
+    def wait(self) -> Final_co:
+        """Reads all events that are left and returns the final one. Raises EngineError."""
+        ...
+
+    @property
+    def result(self) -> Final_co | None:
+        """The final event, once it has come."""
+        ...
+
+
+@runtime_checkable
+class EngineSurface(Protocol):
+    """An engine, real or scripted. Every method may be called from any thread."""
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """The model that stands ready; None before, and after the worker died."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Whether there is a worker to talk to."""
+        ...
+
+    def start(self) -> None:
+        """Spawns the worker; returns at once."""
+        ...
+
+    def load(
+        self,
+        path: Path,
+        *,
+        context: int | None = None,
+        gpu_layers: GpuLayers = "auto",
+        threads: int | None = None,
+        vocabulary_only: bool = False,
+    ) -> Operation[Loaded]:
+        """Loads a model: Loading events, then Loaded.
+
+        The worker begins at once, but with `auto` it is the iterating that steps down: read it to the end.
+        """
+        ...
+
+    def count(self, spans: Sequence[Span]) -> list[int]:
+        """Tokens of each span when all are tokenized as one prompt; blocks. Raises EngineError."""
+        ...
+
+    def generate(
+        self,
+        spans: Sequence[Span],
+        sampling: Sampling,
+        *,
+        seed: int,
+        max_tokens: int,
+        stops: Sequence[str] = (),
+        ban_eos: bool = False,
+        strip_names: Sequence[str] = (),
+        keep_leading_space: bool = False,
+    ) -> Operation[Done]:
+        """Reads the prompt and writes a reply: Reading and Text events, then Done."""
+        ...
+
+    def devices(self) -> Build:
+        """The build of llama.cpp and its devices; blocks. Raises EngineError."""
+        ...
+
+    def restart(self) -> Operation[Loaded]:
+        """Ends the worker, if it lives, and loads the same model in a new one.
+
+        Raises EngineError when no model was ever asked for.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends the worker. May be called twice."""
+        ...
