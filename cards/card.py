@@ -1,0 +1,253 @@
+"""Card: a typed, read-only view over the document as it was found.
+
+The document is never changed. What has a wrong type is coerced for use and stays as it was for export; an
+edit makes a new Card whose document differs in the edited path only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from cards.coercion import Coercion
+from cards.errors import CardWarning
+from cards.lore_entry import LoreRole
+from cards.lorebook import Lorebook
+from cards.paths import value_at, with_value
+from cards.shapes import FIELD_ALIASES, Shape, Spec, detect_shape
+
+__all__ = ["Card", "Container", "DepthPrompt", "card_from_document"]
+
+Container = Literal["png", "json", "yaml", "charx", "jpeg", "webp", "byaf", "markdown"]
+"""How the card lay in its file; `jpeg` is a CHARX behind a JPEG."""
+
+
+@dataclass(frozen=True, slots=True)
+class DepthPrompt:
+    """The character's note: text that is inserted some messages from the end."""
+
+    prompt: str
+    depth: int = 4
+    role: LoreRole = "system"
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """A character card. Two cards are equal when their documents are."""
+
+    document: dict[str, Any]
+    """The original JSON object, with everything in it. Never change it; `edited` makes a changed copy."""
+    shape: Shape
+    fallback_name: str = ""
+    """The name of a card that has none: its file's stem."""
+    container: Container = "json"
+    source: bytes | None = field(default=None, repr=False)
+    """The file it was read from, for an export that changes nothing; None for a card that was edited or
+    made."""
+    avatar: bytes | None = field(default=None, repr=False)
+    """The picture it came with (a PNG where the card is one), never decoded here."""
+    original: Card | None = field(default=None, repr=False)
+    """The card as it was read, where this one is an edit of it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Card) and self.document == other.document and self.shape == other.shape
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.shape.spec, len(self.document)))
+
+    @property
+    def spec(self) -> Spec:
+        """What the document is: `v1`, `v2`, `v3`, `pygmalion`, or another program's own form."""
+        return self.shape.spec
+
+    @cached_property
+    def name(self) -> str:
+        """The card's name as written; its file's name when it has none."""
+        return self._text("name") if self._text("name").strip() else self.fallback_name or "Unnamed"
+
+    @cached_property
+    def description(self) -> str:
+        return self._text("description")
+
+    @cached_property
+    def personality(self) -> str:
+        return self._text("personality")
+
+    @cached_property
+    def scenario(self) -> str:
+        return self._text("scenario")
+
+    @cached_property
+    def first_mes(self) -> str:
+        return self._text("first_mes")
+
+    @cached_property
+    def mes_example(self) -> str:
+        return self._text("mes_example")
+
+    @cached_property
+    def creator_notes(self) -> str:
+        """For people, never for a prompt. A V3 card's English notes stand for an empty one."""
+        notes = self._text("creator_notes")
+        multilingual = self._fields.within("creator_notes_multilingual")
+        return multilingual.text("en", notes) or notes
+
+    @cached_property
+    def system_prompt(self) -> str:
+        return self._text("system_prompt")
+
+    @cached_property
+    def post_history_instructions(self) -> str:
+        return self._text("post_history_instructions")
+
+    @cached_property
+    def creator(self) -> str:
+        return self._text("creator")
+
+    @cached_property
+    def character_version(self) -> str:
+        return self._text("character_version")
+
+    @cached_property
+    def nickname(self) -> str:
+        return self._text("nickname")
+
+    @cached_property
+    def alternate_greetings(self) -> list[str]:
+        return self._fields.texts("alternate_greetings")
+
+    @cached_property
+    def tags(self) -> list[str]:
+        return self._fields.texts("tags", split=True)
+
+    @cached_property
+    def extensions(self) -> dict[str, Any]:
+        return dict(self._fields.mapping("extensions"))
+
+    @cached_property
+    def character_book(self) -> Lorebook | None:
+        """The book inside the card, None when there is none."""
+        book = self._fields.source.get(self.shape.book_key)
+        if not isinstance(book, Mapping):
+            return None
+        return Lorebook.read(book, self._fields.field(self.shape.book_key), self._fields.warnings)
+
+    @cached_property
+    def depth_prompt(self) -> DepthPrompt | None:
+        """`extensions.depth_prompt`, None when its text is blank."""
+        note = self._fields.within("extensions").within("depth_prompt")
+        prompt = note.text("prompt")
+        if not prompt.strip():
+            return None
+        role: LoreRole = {"user": "user", "assistant": "char"}.get(note.text("role"), "system")  # type: ignore[assignment]
+        return DepthPrompt(prompt, max(0, note.whole("depth", 4)), role)
+
+    @property
+    def greetings(self) -> list[str]:
+        """The first message and its alternates, empty ones left out: what a new chat can begin with."""
+        return [text for text in (self.first_mes, *self.alternate_greetings) if text.strip()]
+
+    @property
+    def call_name(self) -> str:
+        """What {{char}} stands for: the V3 nickname when there is one, else the name."""
+        return self.nickname if self.nickname.strip() else self.name
+
+    display_name = call_name
+
+    @cached_property
+    def _fields(self) -> Coercion:
+        """The object that holds the fields: `data`, or the document itself. Its warnings are `warnings`."""
+        found = value_at(self.document, self.shape.fields)
+        return Coercion(found if isinstance(found, Mapping) else {}, ".".join(self.shape.fields), [])
+
+    def _text(self, name: str) -> str:
+        if name == "description" and self.shape.spec == "agnai":
+            return agnai_persona(self._fields)
+        fields = self._fields
+        keys = self.shape.aliases(name)
+        for key in keys:
+            if key in fields.source:
+                text = fields.text(key)
+                if text.strip() or key == keys[-1]:
+                    return text
+        if self.shape.fields and not any(key in fields.source for key in keys):
+            # A V2 card whose `data` lacks a field: the V1 mirror at the root has it, when anything has.
+            root = value_at(self.document, self.shape.prefix)
+            if isinstance(root, Mapping) and name in FIELD_ALIASES and isinstance(root.get(name), str):
+                return str(root[name])
+        return fields.text(keys[0])
+
+    def field_warnings(self) -> list[CardWarning]:
+        """Every field read once; what had to be coerced, in the order of the fields, one warning a field."""
+        fresh = Card(self.document, self.shape, self.fallback_name)
+        for name in _VIEWED:
+            getattr(fresh, name)
+        once = {(warning.field, warning.message): warning for warning in fresh._fields.warnings}
+        return list(once.values())
+
+    def path_of(self, name: str) -> tuple[str, ...]:
+        """Where a field stands in this card's document: `description` is at `data.description` of a V2
+        card."""
+        holder = value_at(self.document, self.shape.fields)
+        keys = self.shape.aliases(name)
+        present = [key for key in keys if isinstance(holder, Mapping) and key in holder]
+        return (*self.shape.fields, present[0] if present else keys[0])
+
+    def edited(self, path: str | Sequence[str | int], value: Any) -> Card:
+        """A card whose document differs at one path: a field's name, a dotted path, or the path's parts.
+
+        `edited("description", ...)` finds the field wherever this kind of card keeps it; the V1 mirror at
+        the root of a V2 or V3 document follows. Objects on the way are made where they are missing. Raises
+        KeyError for a list index that does not exist.
+        """
+        parts: tuple[str | int, ...] = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
+        if len(parts) == 1 and (self.shape.fields or parts[0] not in self.document):
+            parts = self.path_of(str(parts[0]))
+        document = with_value(self.document, parts, value)
+        mirror = (*self.shape.prefix, *parts[-1:])
+        if parts[:-1] == self.shape.fields and parts[-1] in FIELD_ALIASES and self.shape.fields:
+            present = value_at(self.document, mirror)
+            if present is not None:
+                document = with_value(document, mirror, value)
+        return Card(
+            document, self.shape, self.fallback_name, self.container, None, self.avatar, self.original or self
+        )
+
+
+_VIEWED = (
+    "name",
+    "description",
+    "personality",
+    "scenario",
+    "first_mes",
+    "mes_example",
+    "creator_notes",
+    "system_prompt",
+    "post_history_instructions",
+    "creator",
+    "character_version",
+    "nickname",
+    "alternate_greetings",
+    "tags",
+    "extensions",
+    "character_book",
+    "depth_prompt",
+)
+
+
+def agnai_persona(fields: Coercion) -> str:
+    """Agnai keeps a persona as attributes; this is the text that it makes of them."""
+    from cards.agnai import persona_text
+
+    return persona_text(fields)
+
+
+def card_from_document(document: dict[str, Any], fallback_name: str = "") -> tuple[Card, list[CardWarning]]:
+    """A card from its JSON object, and what was odd about it. Raises CardError when it is not a card's."""
+    shape, warnings = detect_shape(document)
+    card = Card(document, shape, fallback_name)
+    if not card._text("name").strip():
+        warnings.append(CardWarning("name", f"the card has no name; called {card.name!r}", "name"))
+    return card, warnings + card.field_warnings()

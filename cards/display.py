@@ -1,0 +1,90 @@
+"""The one gate between untrusted text and a terminal.
+
+Card, lorebook, persona, user and model text passes `display_text` before it is printed or drawn, as do file
+names and errors. The text that is kept, sent to the model or exported is never changed by it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+__all__ = ["cells", "display_text"]
+
+# Control strings (OSC, DCS, APC, PM, SOS) in their 7-bit and 8-bit form. A terminated one goes whole; one
+# that is never terminated, or that another control cuts short, goes up to the end of its line, so that a
+# stray byte in a model's reply cannot hide the pages after it. Then CSI with or without its final byte, then
+# any other escape.
+_SEQUENCES: Final = re.compile(
+    r"""(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])
+        (?: [^\x07\x18\x1a\x1b\x80-\x9f]* (?:\x07|\x1b\\|\x9c)
+          | [^\n\x07\x18\x1a\x1b\x80-\x9f]* )
+      | (?:\x1b\[|\x9b) [0-?]* [ -/]* [@-~]?
+      | \x1b [ -/]* [0-~]?
+    """,
+    re.VERBOSE,
+)
+# C0 without tab and newline, DEL, C1; bidirectional embeddings, overrides and isolates; tag characters.
+_DROPPED: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+_SUSPECT: Final = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
+)
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_LINE_SEPARATOR: Final = re.compile("[\u2028\u2029]")
+_ZERO_WIDTH_RUN: Final = re.compile("([\u200b-\u200d\u2060\ufeff])[\u200b-\u200d\u2060\ufeff]+")
+_MARKS: Final = 4
+"""Combining marks that one character of a single line keeps."""
+
+
+def display_text(text: str, *, single_line: bool = False, limit: int | None = None) -> str:
+    """`text` with everything taken out that a terminal would act on.
+
+    Keeps newlines and tabs, unless `single_line`: then every run of white space becomes one space, and
+    stacks of combining marks and runs of invisible characters are cut down. `limit` is in terminal cells; a
+    longer text ends in `…`. A lone surrogate becomes U+FFFD.
+    """
+    if _SUSPECT.search(text):
+        text = _SEQUENCES.sub("", text)
+        text = _LINE_SEPARATOR.sub("\n", text)
+        text = _DROPPED.sub("", text)
+        text = _SURROGATE.sub("\ufffd", text)
+    if single_line:
+        text = " ".join(text.split())
+        if not text.isascii():
+            text = _thinned(_ZERO_WIDTH_RUN.sub(r"\1", text))
+    if limit is not None and (len(text) > limit or cells(text) > limit):
+        text = _cut(text, limit)
+    return text
+
+
+def cells(text: str) -> int:
+    """Terminal cells that `text` takes when it is drawn on one line."""
+    return len(text) if text.isascii() else sum(map(_width, text))
+
+
+def _width(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def _thinned(text: str) -> str:
+    kept: list[str] = []
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if marks <= _MARKS:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _cut(text: str, limit: int) -> str:
+    used = 0
+    for index, character in enumerate(text):
+        width = _width(character)
+        if used + width > limit - 1:
+            shortened = text[:index].rstrip()
+            return shortened + "…" if limit > 0 else ""
+        used += width
+    return text

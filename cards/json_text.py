@@ -1,0 +1,124 @@
+"""Bytes to text to a JSON document, with limits and with errors that name line and column."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+from typing import Any
+
+from cards import limits
+from cards.errors import CardError, CardWarning
+
+__all__ = ["decode_text", "dump_json", "parse_json"]
+
+
+def decode_text(data: bytes, warnings: list[CardWarning]) -> str:
+    """Text from bytes: by byte order mark, else UTF-8, else Windows-1252 with a warning. Mojibake is left
+    alone."""
+    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
+        if data.startswith(mark):
+            warnings.append(CardWarning("encoding", "the text is UTF-16"))
+            return data[2:].decode(encoding, "replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        warnings.append(CardWarning("encoding", f"byte {error.start} is not UTF-8; read as Windows-1252"))
+        # Five bytes mean nothing in Windows-1252; Latin-1 gives each byte a character and so loses none.
+        try:
+            return data.decode("cp1252")
+        except UnicodeDecodeError:
+            return data.decode("latin-1")
+
+
+def parse_json(text: str, warnings: list[CardWarning]) -> Any:
+    """The JSON value of `text`. Raises CardError with line and column.
+
+    NaN, infinities and integers of thousands of digits become null, duplicate keys keep the last value, each
+    with one warning.
+    """
+    if len(text) > limits.JSON_TEXT:
+        raise CardError("too-large", f"the JSON text is over the limit of {limits.JSON_TEXT // 2**20} MB")
+    if text.count(",") + text.count("[") + text.count("{") > limits.JSON_VALUES:
+        raise CardError("too-large", f"the JSON text has over {limits.JSON_VALUES} values")
+    oddities: dict[str, None] = {}
+    try:
+        value = _decoder(oddities).decode(text)
+    except json.JSONDecodeError as error:
+        raise _json_error(error) from error
+    except RecursionError as error:
+        raise _too_deep() from error
+    if _depth_over(value, limits.JSON_DEPTH):
+        raise _too_deep()
+    warnings.extend(CardWarning("json", message) for message in list(oddities)[:10])
+    return value
+
+
+def _decoder(oddities: dict[str, None]) -> json.JSONDecoder:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(items)
+        if len(value) < len(items):
+            seen: set[str] = set()
+            for key, _ in items:
+                if key in seen:
+                    oddities[f"the key {key[:40]!r} stands twice in one object; the last one counts"] = None
+                seen.add(key)
+        return value
+
+    def constant(name: str) -> None:
+        oddities[f"{name} is not a JSON value; taken as null"] = None
+
+    def number(digits: str) -> float | None:
+        value = float(digits)
+        if math.isfinite(value):
+            return value
+        constant(digits[:20])
+        return None
+
+    def integer(digits: str) -> int | None:
+        if len(digits) > 4_000:
+            oddities[f"a number of {len(digits)} digits was taken as null"] = None
+            return None
+        return int(digits)
+
+    return json.JSONDecoder(
+        object_pairs_hook=pairs, parse_constant=constant, parse_float=number, parse_int=integer, strict=False
+    )
+
+
+def _json_error(error: json.JSONDecodeError) -> CardError:
+    excerpt = error.doc[max(0, error.pos - 20) : error.pos + 20]
+    message = f"broken JSON at line {error.lineno} column {error.colno}: {error.msg}"
+    return CardError("json", message + (f", near {excerpt!r}" if excerpt.strip() else ""))
+
+
+def _too_deep() -> CardError:
+    return CardError("too-deep", f"the JSON is nested over {limits.JSON_DEPTH} levels deep")
+
+
+def _depth_over(value: Any, limit: int) -> bool:
+    level = [value]
+    for _ in range(limit + 1):
+        below: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                below.extend(child for child in item.values() if isinstance(child, (dict, list)))
+            elif isinstance(item, list):
+                below.extend(child for child in item if isinstance(child, (dict, list)))
+        if not below:
+            return False
+        level = below
+    return True
+
+
+def dump_json(document: Any, *, indent: int | None = None) -> str:
+    """`document` as JSON that UTF-8 can carry: lone surrogates stay as escapes. Raises CardError for NaN."""
+    separators = (",", ":") if indent is None else None
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, indent=indent, separators=separators)
+        text.encode()
+    except UnicodeEncodeError:
+        return json.dumps(document, ensure_ascii=True, allow_nan=False, indent=indent, separators=separators)
+    except (ValueError, TypeError) as error:
+        raise CardError("json", f"the card cannot be written as JSON: {error}") from error
+    return text

@@ -1,0 +1,47 @@
+"""Every limit of the card codecs. Sizes are bytes for files and characters for text."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FILE: Final = 256 * 2**20
+"""A card file of any kind."""
+PNG_CHUNK: Final = 64 * 2**20
+"""One text chunk of a PNG, as it lies in the file."""
+INFLATED_TEXT: Final = 24 * 2**20
+"""A zTXt or iTXt chunk once inflated: base64 of the largest JSON text that is read."""
+JSON_TEXT: Final = 16 * 2**20
+"""A card's JSON or YAML."""
+JSON_DEPTH: Final = 64
+JSON_VALUES: Final = 2_000_000
+"""Commas and brackets in a JSON text, an upper bound of its values that costs nothing to count."""
+YAML_TEXT: Final = 2**20
+"""YAML is parsed far slower than JSON, and its cards are small."""
+YAML_NODES: Final = 20_000
+"""Nodes of a YAML document with aliases written out."""
+TEXT: Final = 4 * 2**20
+"""One field of a card."""
+LORE_ENTRIES: Final = 20_000
+LORE_KEYS: Final = 500
+"""Keys of one lorebook entry."""
+ZIP_MEMBERS: Final = 10_000
+ZIP_DOCUMENT: Final = 16 * 2**20
+"""`card.json` or another JSON member of a zip card."""
+ZIP_ASSET: Final = 50 * 2**20
+ZIP_TOTAL: Final = 512 * 2**20
+"""What all members of a zip card say that they unpack to."""
+AVATAR_PIXELS: Final = 40_000_000
+NAME_CELLS: Final = 80
+"""A card's name where it is shown, in terminal cells."""
+MACRO_OUTPUT: Final = 256 * 2**10
+"""Characters that macros may add to one text; what comes after stays as written."""
+MACRO_DEPTH: Final = 8
+"""Macros written inside the arguments of macros."""
+DICE: Final = 1_000
+DICE_SIDES: Final = 1_000_000_000
+REGEX: Final = 500
+"""A lorebook key that is a regular expression."""
+REGEX_SECONDS: Final = 0.05
+"""One regular expression against one message."""
+EXPORT_NAME: Final = 100
+"""An exported file's name without its ending, in UTF-8 bytes."""
