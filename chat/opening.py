@@ -1,47 +1,70 @@
 """From what was asked for to an open chat, in steps, so that a screen can paint before a model is read.
 
-The order for a screen: make an `Opening`; `start_engine()` (a process is spawned, nothing waits); `card()` and
-`session(None)` (the chat can be shown); then, in a thread, `model()` and `load()`.
+The order for a screen: make an `Opening`; `start_engine()` (a process is spawned, nothing waits);
+`session(None)` (the chat can be shown; of the model no more than its header is read); then, in a thread,
+`load(engine)`, and `session.engine = engine` when that has ended well.
 """
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from presets.matching import ModelFacts, apply_settings, match
+
+from cards.errors import CardError
+from cards.library import CardLibrary
+from chat.files import make_private_folder
 from chat.launch import Launch
-from chat.settings import Folders, Settings, reason
+from chat.models import ModelChoice, ModelError, choose_model
+from chat.settings import Folders, Settings, SettingsError, reason
+from presets.errors import PresetError
+from presets.library import PresetLibrary
 from presets.values import Persona
 
 if TYPE_CHECKING:
     from cards.card import Card
-    from cards.library import CardLibrary
-    from chat.engine.client import Engine, Operation
-    from chat.engine.surface import EngineSurface
-    from chat.models import ModelChoice
+    from chat.engine.client import Engine
+    from chat.engine.protocol import Event, Loaded
+    from chat.engine.surface import EngineSurface, GpuLayers, Operation
+    from chat.records import Chat
     from chat.session import Session
     from chat.store import Store
     from presets.format import PromptFormat
-    from presets.library import PresetLibrary
     from presets.sampling import Sampling
 
 DEFAULT_CARD = "samuel"
-DEFAULT_MAX_TOKENS = 400
 
 
 class OpeningError(Exception):
-    """A chat cannot be opened; one line: what, where, what to do. `usage` is True for a wrong option."""
+    """A chat cannot be opened; one line: what, where, what to do."""
 
     def __init__(self, message: str, *, usage: bool = False) -> None:
         super().__init__(message)
         self.usage = usage
+        """An option was used wrongly (exit status 2), rather than something failing."""
+
+
+@contextmanager
+def _one_line(*, usage: bool = False) -> Iterator[None]:
+    """Errors of every layer below, which carry their one line already, as OpeningError."""
+    from chat.store import StoreError
+
+    try:
+        yield
+    except (CardError, ModelError, PresetError, SettingsError, StoreError) as error:
+        raise OpeningError(str(error), usage=usage) from error
 
 
 class Opening:
-    """Everything that a chat needs, resolved from a Launch; each part is found when it is first asked for."""
+    """Everything that a chat needs, resolved from a Launch; each part is found when it is first asked for.
+
+    What cannot be found raises OpeningError.
+    """
 
     def __init__(
         self, launch: Launch, folders: Folders | None = None, settings: Settings | None = None
@@ -53,64 +76,268 @@ class Opening:
         self.notices: list[str] = []
         """Sentences the person should see: a model that is gone, a database set aside ..."""
 
+    def another(self, *, card: str | None = None, chat: str | None = None, new: bool = False) -> Opening:
+        """The same for another chat: store, cards, presets and model are shared."""
+        other = Opening(replace(self.launch, card=card, chat=chat, new=new), self.folders, self.settings)
+        other.store, other.library, other.presets = self.store, self.library, self.presets
+        other.model = self.model
+        return other
+
+    # What lies on disk --------------------------------------------------------------------------------------
+
     @cached_property
     def store(self) -> Store:
-        """The chats. Raises OpeningError."""
-        raise OpeningError("being written")
+        """The chats."""
+        from chat.store import Store
+
+        try:
+            make_private_folder(self.folders.database.parent)
+        except OSError as error:
+            raise OpeningError(f"{self.folders.database.parent}: {reason(error)}") from error
+        with _one_line():
+            store = Store(self.folders.database)
+        self.notices.extend(store.notices)
+        return store
 
     @cached_property
     def library(self) -> CardLibrary:
         """The user's cards and the starters."""
-        from cards.library import CardLibrary
-
         return CardLibrary(self.folders.cards)
 
     @cached_property
     def presets(self) -> PresetLibrary:
         """The shipped formats and samplings and the user's own."""
-        from presets.library import PresetLibrary
+        with _one_line():
+            return PresetLibrary(self.folders.presets)
 
-        return PresetLibrary(self.folders.presets)
+    # Who ----------------------------------------------------------------------------------------------------
 
     @property
     def persona_needed(self) -> bool:
         """A first start: nobody has said who they are, neither in the settings nor with an option."""
-        return not (self.settings.persona_settled or self.launch.persona or self.launch.user)
+        return not self.settings.persona_settled and self._persona_asked_for is None
 
     def persona(self) -> Persona:
-        """Who the user is. Raises OpeningError for a `--persona` that is not stored."""
-        raise OpeningError("being written")
+        """Who the user is in a new chat."""
+        return self._persona_asked_for or self.settings.default_persona
+
+    @property
+    def _persona_asked_for(self) -> Persona | None:
+        launch = self.launch
+        if launch.persona is not None:
+            stored = self.settings.persona(launch.persona)
+            if stored is None:
+                raise OpeningError(f"no persona is called {launch.persona!r}; see `rpchat persona list`")
+            return stored
+        if launch.user is None and launch.user_persona is None:
+            return None
+        name = launch.user if launch.user is not None else self.settings.default_persona.name
+        return Persona(name or Persona().name, launch.user_persona or "")
+
+    @cached_property
+    def card_path(self) -> Path:
+        """The card's file: `--card`, else that of the chat, else that of the last chat, else Samuel's."""
+        with _one_line():
+            return self.library.find(self.launch.card or self._card_ref_of_chat() or DEFAULT_CARD)
+
+    def _card_ref_of_chat(self) -> str:
+        if self.launch.chat is not None:
+            return self.store.open_chat(self.store.find_chat(self.launch.chat)).chat.card_ref
+        chats = self.store.chats()
+        return chats[0].card_ref if chats else ""
 
     @cached_property
     def card(self) -> Card:
-        """The card: `--card`, else that of `--chat`, else that of the last chat, else Samuel. Raises OpeningError."""
-        raise OpeningError("being written")
+        """The card, read from its file."""
+        from cards.reading import read_card_file
+
+        with _one_line():
+            return read_card_file(self.card_path)[0]
+
+    @property
+    def card_ref(self) -> str:
+        """What chats know the card by: the stem of a library's or a starter's file, else the path."""
+        folders = (self.library.folder.absolute(), self.library.starters.absolute())
+        path = self.card_path.absolute()
+        return path.stem if path.parent in folders else str(path)
+
+    # With what ----------------------------------------------------------------------------------------------
 
     @cached_property
     def model(self) -> ModelChoice:
-        """The model to load and why, `path` None when there is none at hand (its notices say how to get one)."""
-        raise OpeningError("being written")
+        """The model to load and why; its `path` is None when there is none (notices say how to get one)."""
+        with _one_line():
+            choice = choose_model(self.launch.model, self.settings, self.presets)
+        self.notices.extend(choice.notices)
+        return choice
 
-    def format(self) -> PromptFormat:
-        """`--format`, else what is settled for this model, else what fits it. Remembers `--format` for the model."""
-        raise OpeningError("being written")
+    def format(self, chat: Chat | None = None) -> PromptFormat:
+        """`--format`, else what the chat keeps, else what is settled for the model or fits it."""
+        asked_for = self.launch.format if self.launch.format != "auto" else None
+        if asked_for is not None:
+            with _one_line(usage=True):
+                return self.presets.format(asked_for)
+        if chat is not None and chat.format:
+            try:
+                return self.presets.format(chat.format)
+            except PresetError as error:
+                self.notices.append(f"the format that this chat keeps is not there: {error}")
+        with _one_line():
+            found = self.model.match or match(ModelFacts(file_name=""), self.presets)
+            return self.presets.format(found.format)
 
-    def sampling(self) -> tuple[Sampling, dict[str, str]]:
+    def sampling(self, chat: Chat | None = None) -> tuple[Sampling, dict[str, str]]:
         """The sampling in force with `--set` applied, and the format options that `--set` named."""
-        raise OpeningError("being written")
+        format = self.format(chat)
+        with _one_line(usage=True):
+            sampling = self._sampling(format, chat)
+            settings = dict(setting.split("=", 1) for setting in self.launch.settings)
+            return apply_settings(sampling, format, settings)
+
+    def _sampling(self, format: PromptFormat, chat: Chat | None) -> Sampling:
+        asked_for, found = self.launch.sampling, self.model.match
+        if asked_for is not None and asked_for != "auto":
+            return self.presets.sampling(asked_for).sampling
+        if chat is not None and chat.sampling is not None:
+            from presets.sampling import Sampling
+
+            return Sampling.model_validate(chat.sampling)
+        fits = found.sampling if found and found.format == format.id else format.sampling
+        return self.presets.sampling(fits).sampling
+
+    def remember_choices(self) -> None:
+        """Settle `--format` and `--sampling` for a model that was named in the same breath."""
+        if self.launch.model is not None and self.model.path is not None:
+            with _one_line():
+                self.settings.remember_override(
+                    self.model.path, format=self.launch.format, sampling=self.launch.sampling
+                )
+
+    # Engine and session -----------------------------------------------------------------------------
 
     def start_engine(self) -> Engine:
         """Spawn the worker process at once; returns before it is ready."""
         from chat.engine.client import Engine
 
+        try:
+            make_private_folder(self.folders.logs)
+        except OSError as error:
+            raise OpeningError(f"{self.folders.logs}: {reason(error)}") from error
         engine = Engine(self.folders.worker_log)
         engine.start()
         return engine
 
-    def load(self, engine: EngineSurface) -> Operation | None:
-        """Begin loading the chosen model; iterate over the events in a thread. None when there is no model."""
-        raise OpeningError("being written")
+    @property
+    def gpu_layers(self) -> GpuLayers:
+        """`--gpu-layers`, else what is settled, else `auto`."""
+        value = self.launch.gpu_layers or self.settings.gpu_layers
+        if value == "auto":
+            return "auto"
+        if not value.isdecimal():
+            raise OpeningError(f"gpu_layers: {value!r} is neither auto nor a number; mend the settings")
+        return int(value)
 
-    def session(self, engine: EngineSurface | None) -> Session:
-        """The open chat. Raises OpeningError."""
-        raise OpeningError("being written")
+    def load(self, engine: EngineSurface) -> Operation[Loaded] | None:
+        """Begin loading the chosen model: iterate to the end, in a thread. None when there is no model.
+
+        A model that has loaded is the one that the next start uses, the demo model excepted.
+        """
+        path, file = self.model.path, self.model.file
+        if path is None:
+            return None
+        with _one_line():
+            context = self.launch.ctx or self.settings.context
+            threads = self.settings.threads
+        operation = engine.load(path, context=context, gpu_layers=self.gpu_layers, threads=threads)
+        if file is not None and file.demo and self.launch.model is None:
+            return operation
+        return _Remembered(operation, path, self.settings)
+
+    def session(self, engine: EngineSurface | None = None, store: Store | None = None) -> Session:
+        """The open chat: `--chat`, else the card's last one, else (with `--new` always) a new one.
+
+        It lives in `store` when one is given. `--format` and `--sampling` are settled for `--model` here.
+        """
+        from chat.session import MAX_TOKENS, Session
+
+        self.remember_choices()
+        store = store or self.store
+        with _one_line():
+            max_tokens = self.launch.max_tokens or self.settings.max_tokens or MAX_TOKENS
+            chat = self._chat_to_resume(store)
+        format = self.format(chat)
+        sampling, options = self.sampling(chat)
+        with _one_line():
+            if chat is None:
+                return Session.begin(
+                    store,
+                    self.card,
+                    self.persona(),
+                    format,
+                    sampling,
+                    card_ref=self.card_ref,
+                    engine=engine,
+                    options=options,
+                    seed=self.launch.seed,
+                    max_tokens=max_tokens,
+                )
+            return Session.resume(
+                store,
+                chat.id,
+                format,
+                sampling,
+                card=self._card_for(chat),
+                persona=self._persona_asked_for,
+                engine=engine,
+                options=options,
+                seed=self.launch.seed,
+                max_tokens=max_tokens,
+            )
+
+    def _chat_to_resume(self, store: Store) -> Chat | None:
+        if self.launch.chat is not None:
+            return store.open_chat(store.find_chat(self.launch.chat)).chat
+        if self.launch.new:
+            return None
+        chats = store.chats(self.card_ref) if self.launch.card is not None else store.chats()
+        return store.open_chat(chats[0].id).chat if chats else None
+
+    def _card_for(self, chat: Chat) -> Card | None:
+        """The card as its file stands now; None, for the copy in the chat, when the file has gone."""
+        try:
+            return self.card
+        except OpeningError as error:
+            if self.launch.card is not None:
+                raise
+            self.notices.append(f"the card's file cannot be read, its copy in the chat is used: {error}")
+            return None
+
+
+class _Remembered:
+    """A loading that makes its model the last used one when it has ended well."""
+
+    def __init__(self, operation: Operation[Loaded], path: Path, settings: Settings) -> None:
+        self._operation = operation
+        self._path = path
+        self._settings = settings
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        event = next(self._operation)
+        if event.op == "loaded":
+            self._settings.remember_model(self._path)
+        return event
+
+    def cancel(self) -> None:
+        self._operation.cancel()
+
+    def wait(self) -> Loaded:
+        loaded = self._operation.wait()
+        self._settings.remember_model(self._path)
+        return loaded
+
+    @property
+    def result(self) -> Loaded | None:
+        return self._operation.result
