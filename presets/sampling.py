@@ -1,4 +1,4 @@
-"""Sampling: how the next token is chosen. Every setting is named as llama.cpp names it and neutral by default."""
+"""Sampling: how the next token is chosen. Settings are named as llama.cpp names them, neutral by default."""
 
 from __future__ import annotations
 

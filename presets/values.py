@@ -1,7 +1,7 @@
 """The values that a prompt is made from and made of. Pure data, no I/O.
 
-`build` (prompt.py) takes a Card, a Persona and Turns and returns one Prompt: what the model receives, what the
-prompt view shows, what is counted and what is compared for reuse are this same value.
+`build` (prompt.py) takes a Card, a Persona and Turns and returns one Prompt: what the model receives, what
+the prompt view shows, what is counted and what is compared for reuse are this same value.
 """
 
 from __future__ import annotations
@@ -111,6 +111,9 @@ class Prompt:
     """`Name:` prefixes that are cut off the start of a reply."""
     keep_leading_space: bool = False
     """True when continuing: the reply's first space belongs to the text."""
+    base_text: str = ""
+    """When continuing: the message as it stands in the prompt, without spaces at its end. What the model
+    writes is appended to this, not to the stored text, so that one space stands between them and not two."""
     dropped: tuple[Dropped, ...] = ()
     window: Window = field(default_factory=Window)
     """The window that was used; store it with the chat."""

@@ -1,0 +1,195 @@
+"""`build`: the one place where a prompt is made. Pure: no I/O, nothing given to it is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+
+from cards.card import Card
+from cards.macros import Macros
+from presets.assembly import Block, Note, Script, blocks
+from presets.budget import fit
+from presets.errors import nearest
+from presets.examples import example_turns
+from presets.format import PromptFormat
+from presets.header import HeaderText
+from presets.text import Cast, line_name, lines
+from presets.values import (
+    Budget,
+    LoreInsertion,
+    Mode,
+    Persona,
+    Prompt,
+    Segment,
+    SegmentKind,
+    Turn,
+    Window,
+)
+
+
+def build(
+    card: Card,
+    persona: Persona,
+    format: PromptFormat,
+    turns: Sequence[Turn],
+    *,
+    mode: Mode = "reply",
+    options: Mapping[str, str] | None = None,
+    macros: Macros | None = None,
+    lore: Sequence[LoreInsertion] = (),
+    budget: Budget | None = None,
+    window: Window | None = None,
+) -> Prompt:
+    """The prompt for the next turn.
+
+    `turns` is the whole chat, greeting first, in the order it was said; its texts are taken as they are,
+    while macros are expanded in the card's fields, the persona and lore. A turn without a name takes the
+    card's or the persona's. `options` are the format's (`PromptFormat.options`), as `--set` gives them.
+    Without a `budget` everything stays in, whatever `window` says.
+
+    Raises PromptTooLong when not even header, injections and last turn fit, ValueError for an unknown
+    option or value and for a `continue` that has nothing to continue.
+    """
+    chosen = chosen_options(format, options or {})
+    cast = _cast(card, persona, format, chosen)
+    script = _script(card, persona, turns, mode, _macros(card, persona, macros, cast), lore, chosen, cast)
+
+    def render(first: int, with_examples: bool) -> list[Block]:
+        return blocks(script, cast, first, with_examples=with_examples)
+
+    window = window or Window()
+    prompt = Prompt(
+        segments=(),
+        stops=_stops(cast, mode, turns),
+        ban_eos=chosen["ban_eos"] == "on",
+        strip_names=_strip_names(cast, mode),
+        keep_leading_space=mode == "continue",
+        base_text=script.continued.text if script.continued else "",
+        window=window,
+    )
+    if budget is None:
+        return replace(prompt, segments=_flat(render(0, chosen.get("examples", "never") != "never")))
+    sources = [turn.source for turn in (*script.history, *([script.continued] if script.continued else []))]
+    last = max(len(sources) - 1, 0)
+    fitted = fit(render, sources, last, budget, window, chosen.get("examples", "never"))
+    return replace(
+        prompt,
+        segments=_flat(fitted.blocks),
+        tokens=fitted.tokens,
+        window=fitted.window,
+        dropped=fitted.dropped,
+    )
+
+
+def chosen_options(format: PromptFormat, options: Mapping[str, str]) -> dict[str, str]:
+    """Every option of `format` with its value; raises ValueError for one that it does not know."""
+    known = format.options()
+    chosen = {name: values[0] for name, values in known.items()}
+    for name, value in options.items():
+        if name not in known:
+            raise ValueError(f"format {format.id} has no option {name}{nearest(name, list(known))}")
+        if value not in known[name]:
+            allowed = ", ".join(known[name])
+            raise ValueError(f"{name}={value} is not a choice of format {format.id}: it takes {allowed}")
+        chosen[name] = value
+    return chosen
+
+
+def _cast(card: Card, persona: Persona, format: PromptFormat, chosen: Mapping[str, str]) -> Cast:
+    return Cast(
+        char=line_name(card.call_name, "Character"),
+        user=line_name(persona.name, "User"),
+        length=format.length.words[chosen["length"]] if format.length else "",
+        format=format,
+        names=chosen["names"] == "on",
+    )
+
+
+def _macros(card: Card, persona: Persona, given: Macros | None, cast: Cast) -> Macros:
+    """The macros for one prompt. The dice are copied, so that the same call gives the same prompt."""
+    if given is not None:
+        return replace(given, dice=copy(given.dice))
+    names = Macros(char=cast.char, user=cast.user)
+    known = replace(names, persona=names.expand(persona.description))
+    return replace(
+        known,
+        description=known.expand(card.description),
+        personality=known.expand(card.personality),
+        scenario=known.expand(card.scenario),
+    )
+
+
+def _script(
+    card: Card,
+    persona: Persona,
+    turns: Sequence[Turn],
+    mode: Mode,
+    macros: Macros,
+    lore: Sequence[LoreInsertion],
+    chosen: Mapping[str, str],
+    cast: Cast,
+) -> Script:
+    history = [t if t.source else replace(t, source=f"message {n}") for n, t in enumerate(turns, 1)]
+    continued = None
+    if mode == "continue":
+        if not history or history[-1].role != "char":
+            raise ValueError(f"there is nothing to continue: the last message is not {cast.char}'s")
+        continued = history.pop()
+        # A space at the end would be a token of its own that no model saw in training.
+        continued = replace(continued, text=continued.text.rstrip(" "))
+    if not cast.format.uses_card:
+        nothing = HeaderText(card, persona, macros, (), False)
+        return Script(nothing, (), history, (), "", mode, continued)
+    expanded = [replace(entry, text=lines(macros.expand(entry.text))) for entry in lore]
+    examples = example_turns(macros.expand(card.mes_example), cast, line_name(card.name, ""))
+    return Script(
+        header=HeaderText(card, persona, macros, expanded, chosen.get("card_system_prompt") == "on"),
+        examples=examples,
+        history=history,
+        notes=_notes(card, expanded, macros),
+        post_history=lines(macros.expand(card.post_history_instructions)),
+        mode=mode,
+        continued=continued,
+    )
+
+
+def _notes(card: Card, lore: Sequence[LoreInsertion], macros: Macros) -> list[Note]:
+    """What stands at a depth: lore, and the card's own note."""
+    notes = []
+    for entry in lore:
+        kind: SegmentKind = "lore" if entry.source.startswith("lore ") else "note"
+        if entry.position == "depth" and entry.text:
+            notes.append(
+                Note(Segment(kind, entry.source, entry.text, False), max(entry.depth, 0), entry.role)
+            )
+    own = card.depth_prompt
+    if own is not None and (written := lines(macros.expand(own.prompt))):
+        text = Segment("note", "card depth_prompt", written, False)
+        notes.append(Note(text, max(own.depth, 0), own.role))
+    return notes
+
+
+def _stops(cast: Cast, mode: Mode, turns: Sequence[Turn]) -> tuple[str, ...]:
+    texts = list(cast.format.stops)
+    if mode == "impersonate":
+        texts += cast.format.stops_impersonate
+    stops = [cast.plain(text) for text in texts]
+    rule = cast.format.names.stops
+    if rule == "always" or (rule == "with names" and cast.names):
+        earlier = [line_name(turn.name, "") for turn in turns if turn.role == "user"]
+        stops += [f"\n{name}:" for name in (cast.user, *earlier) if name]
+    if mode == "impersonate" and rule != "never":
+        stops.append(f"\n{cast.char}:")
+    return tuple(dict.fromkeys(stops))
+
+
+def _strip_names(cast: Cast, mode: Mode) -> tuple[str, ...]:
+    """Continuing, the model is past the name already."""
+    if mode == "continue" or cast.format.names.stops == "never":
+        return ()
+    return (f"{cast.user if mode == 'impersonate' else cast.char}:",)
+
+
+def _flat(parts: Sequence[Block]) -> tuple[Segment, ...]:
+    return tuple(segment for block in parts for segment in block.segments)
