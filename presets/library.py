@@ -149,7 +149,10 @@ class _Shelf(Generic[Model]):
         others = [other for other in self._read.get(str(base), []) if other not in (*seen, file)]
         if not others:
             raise PresetError(f"{file.path}: there is no {self._kind} {base!r} for it to be like")
-        return _merged(self._whole(others[-1], (*seen, file)), document)
+        inherited = self._whole(others[-1], (*seen, file))
+        # A chat template tells the format itself, never one that is merely like it.
+        inherited.pop("template", None)
+        return _merged(inherited, document)
 
 
 class _SamplingValues(BaseModel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
+from random import Random
 
 from cards.card import Card
 from cards.macros import Macros
@@ -107,16 +108,27 @@ def _cast(card: Card, persona: Persona, format: PromptFormat, chosen: Mapping[st
 
 
 def _macros(card: Card, persona: Persona, given: Macros | None, cast: Cast) -> Macros:
-    """The macros for one prompt. The dice are copied, so that the same call gives the same prompt."""
-    if given is not None:
-        return replace(given, dice=copy(given.dice))
-    names = Macros(char=cast.char, user=cast.user)
-    known = replace(names, persona=names.expand(persona.description))
+    """The macros for one prompt: dice and variables copied, so that the same call gives the same prompt.
+
+    What `{{persona}}`, `{{description}}` and their kin stand for has its own macros expanded here, once.
+    """
+    own = given or Macros.for_card(card, cast.user, persona.description, dice=Random(0))
+    known = replace(
+        own,
+        char=cast.char,
+        user=cast.user,
+        dice=copy(own.dice),
+        variables=dict(own.variables),
+        global_variables=dict(own.global_variables),
+    )
+    names = replace(known, persona="", description="", personality="", scenario="", mes_examples="")
+    fields = replace(names, persona=names.expand(known.persona))
     return replace(
-        known,
-        description=known.expand(card.description),
-        personality=known.expand(card.personality),
-        scenario=known.expand(card.scenario),
+        fields,
+        description=fields.expand(known.description),
+        personality=fields.expand(known.personality),
+        scenario=fields.expand(known.scenario),
+        mes_examples=fields.expand(known.mes_examples),
     )
 
 

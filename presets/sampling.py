@@ -14,7 +14,7 @@ class Sampling(BaseModel):
     top-p, min-p, XTC, temperature, and then one token is drawn.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     temperature: Annotated[float, Field(ge=0, le=10)] = 1.0
     """0 takes the likeliest token."""
