@@ -17,7 +17,7 @@ class Chat:
     id: str
     """UUIDv7."""
     created: datetime
-    """UTC, in whole milliseconds; also the clock of the macros in the header, which must not change in a chat."""
+    """UTC, in whole milliseconds; also the clock of the macros in the header, which stays put in a chat."""
     card_ref: str
     """The path or name by which the card was opened."""
     card_name: str
