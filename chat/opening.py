@@ -14,8 +14,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from presets.matching import ModelFacts, apply_settings, match
-
 from cards.errors import CardError
 from cards.library import CardLibrary
 from chat.files import make_private_folder
@@ -24,6 +22,7 @@ from chat.models import ModelChoice, ModelError, choose_model
 from chat.settings import Folders, Settings, SettingsError, reason
 from presets.errors import PresetError
 from presets.library import PresetLibrary
+from presets.matching import ModelFacts, apply_settings, match
 from presets.values import Persona
 
 if TYPE_CHECKING:
@@ -115,14 +114,15 @@ class Opening:
     @property
     def persona_needed(self) -> bool:
         """A first start: nobody has said who they are, neither in the settings nor with an option."""
-        return not self.settings.persona_settled and self._persona_asked_for is None
+        return not self.settings.persona_settled and self.persona_asked_for is None
 
     def persona(self) -> Persona:
         """Who the user is in a new chat."""
-        return self._persona_asked_for or self.settings.default_persona
+        return self.persona_asked_for or self.settings.default_persona
 
     @property
-    def _persona_asked_for(self) -> Persona | None:
+    def persona_asked_for(self) -> Persona | None:
+        """Who `--persona`, `--user` and `--user-persona` make the user; None when none is given."""
         launch = self.launch
         if launch.persona is not None:
             stored = self.settings.persona(launch.persona)
@@ -264,7 +264,8 @@ class Opening:
         store = store or self.store
         with _one_line():
             max_tokens = self.launch.max_tokens or self.settings.max_tokens or MAX_TOKENS
-            chat = self._chat_to_resume(store)
+            chat_id = self.chat_asked_for(store)
+            chat = store.open_chat(chat_id).chat if chat_id is not None else None
         format = self.format(chat)
         sampling, options = self.sampling(chat)
         with _one_line():
@@ -287,20 +288,22 @@ class Opening:
                 format,
                 sampling,
                 card=self._card_for(chat),
-                persona=self._persona_asked_for,
+                persona=self.persona_asked_for,
                 engine=engine,
                 options=options,
                 seed=self.launch.seed,
                 max_tokens=max_tokens,
             )
 
-    def _chat_to_resume(self, store: Store) -> Chat | None:
-        if self.launch.chat is not None:
-            return store.open_chat(store.find_chat(self.launch.chat)).chat
-        if self.launch.new:
-            return None
-        chats = store.chats(self.card_ref) if self.launch.card is not None else store.chats()
-        return store.open_chat(chats[0].id).chat if chats else None
+    def chat_asked_for(self, store: Store) -> str | None:
+        """Id of the chat in `store` to go on with; None: a new one is to begin."""
+        with _one_line():
+            if self.launch.chat is not None:
+                return store.find_chat(self.launch.chat)
+            if self.launch.new:
+                return None
+            chats = store.chats(self.card_ref) if self.launch.card is not None else store.chats()
+            return chats[0].id if chats else None
 
     def _card_for(self, chat: Chat) -> Card | None:
         """The card as its file stands now; None, for the copy in the chat, when the file has gone."""

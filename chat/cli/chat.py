@@ -1,0 +1,158 @@
+"""`rpchat chat`: the stored chats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chat.cli.printing import warn, write, write_json, write_table
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chat.store import Store
+    from chat.tree import Message
+
+
+@click.group()
+def command() -> None:
+    """Chats: what was said."""
+
+
+def _store() -> Store:
+    from chat.launch import Launch
+    from chat.opening import Opening
+
+    opening = Opening(Launch())
+    store = opening.store
+    for notice in opening.notices:
+        warn(notice)
+    return store
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def list_(as_json: bool) -> None:
+    """All chats, last used first."""
+    chats = _store().chats()
+    if as_json:
+        write_json(
+            [
+                {
+                    "id": chat.id,
+                    "card": chat.card_ref,
+                    "name": chat.card_name,
+                    "title": chat.title,
+                    "created": chat.created.isoformat(),
+                    "updated": chat.updated.isoformat(),
+                    "messages": chat.messages,
+                    "last_line": chat.last_line,
+                }
+                for chat in chats
+            ]
+        )
+        return
+    short = _short_ids([chat.id for chat in chats])
+    rows = [
+        (
+            short[chat.id],
+            _time(chat.updated),
+            str(chat.messages),
+            chat.title or chat.card_name,
+            chat.last_line[:60],
+        )
+        for chat in chats
+    ]
+    write_table(rows, empty="no chat yet; `rpchat --card samuel` begins one")
+
+
+def _short_ids(ids: list[str]) -> dict[str, str]:
+    """The shortest beginnings, of at least 8 characters, that tell the ids apart; `--chat` takes them."""
+    length = 8
+    while len({id[:length] for id in ids}) < len(ids):
+        length += 1
+    return {id: id[:length] for id in ids}
+
+
+@command.command()
+@click.argument("chat", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(chat: str, as_json: bool) -> None:
+    """One chat as it stands: the messages of its active path."""
+    store = _store()
+    opened = store.open_chat(store.find_chat(chat))
+    path = opened.tree.path()
+    if as_json:
+        write_json(
+            {
+                "id": opened.chat.id,
+                "card": opened.chat.card_ref,
+                "name": opened.chat.card_name,
+                "title": opened.chat.title,
+                "created": opened.chat.created.isoformat(),
+                "persona": {
+                    "name": opened.chat.persona.name,
+                    "description": opened.chat.persona.description,
+                },
+                "format": opened.chat.format or None,
+                "options": opened.chat.options,
+                "messages": [_values(message) for message in path],
+            }
+        )
+        return
+    write("\n\n".join(f"{message.name}\n{message.text}" for message in path))
+
+
+def _values(message: Message) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {
+        "id": message.id,
+        "role": message.role,
+        "name": message.name,
+        "text": message.text,
+        "hidden": message.hidden,
+        "created": message.created.isoformat(),
+        "generation": asdict(message.generation) if message.generation else None,
+    }
+
+
+@command.command()
+@click.argument("text")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def search(text: str, as_json: bool) -> None:
+    """Messages that hold all these words; the last may be a beginning."""
+    found = _store().search(text)
+    if as_json:
+        write_json(
+            [
+                {
+                    "chat": hit.chat_id,
+                    "message": hit.message_id,
+                    "card": hit.card_name,
+                    "name": hit.name,
+                    "excerpt": hit.excerpt,
+                    "created": hit.created.isoformat(),
+                }
+                for hit in found
+            ]
+        )
+        return
+    short = _short_ids(list(dict.fromkeys(hit.chat_id for hit in found)))
+    rows = [(short[hit.chat_id], _time(hit.created), hit.name, hit.excerpt) for hit in found]
+    write_table(rows, empty="nothing found")
+
+
+@command.command()
+@click.argument("chat", metavar="ID")
+def delete(chat: str) -> None:
+    """Take a chat out of every list; its rows stay in the database."""
+    store = _store()
+    chat_id = store.find_chat(chat)
+    store.delete_chat(chat_id)
+    write(f"chat {chat_id} is deleted")

@@ -1,0 +1,181 @@
+"""`rpchat prompt`: the exact prompt, without a screen and without a reply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from chat.cli.options import launch_options, text_or_file
+from chat.cli.printing import warn, write, write_json
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chat.launch import Launch
+    from chat.opening import Opening
+    from presets.values import Budget, Mode, Persona, Prompt, Turn, Window
+
+LARGEST_DEFAULT_CONTEXT = 16_384
+"""What the engine takes at most when no context size is asked for."""
+
+
+@dataclass(frozen=True)
+class _History:
+    """The turns that a prompt is made for, and what else of their chat shapes it."""
+
+    turns: list[Turn]
+    persona: Persona
+    clock: datetime | None = None
+    dice: int = 0
+    window: Window | None = None
+    options: dict[str, str] | None = None
+
+
+@click.command()
+@launch_options()
+@click.option("--say", metavar="TEXT|@FILE", help="A turn of the user's after the chat.")
+@click.option(
+    "--as",
+    "mode",
+    type=click.Choice(["reply", "impersonate", "continue"]),
+    default="reply",
+    help="The character's next turn, the user's, or more of the last one.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print JSON: segments, stops, tokens, what was dropped."
+)
+def command(launch: Launch, say: str | None, mode: str, as_json: bool) -> None:
+    """The exact prompt that a model would get. --chat also takes a SillyTavern .jsonl file.
+
+    Tokens are counted, and what does not fit is dropped, only with --model.
+    """
+    from chat.opening import Opening
+
+    file = Path(launch.chat).expanduser() if launch.chat and _is_file(launch.chat) else None
+    opening = Opening(replace(launch, chat=None, new=True) if file else replace(launch, new=not launch.chat))
+    history = _history(opening, file)
+    if say is not None:
+        from presets.values import Turn
+
+        words = text_or_file(say)
+        if not words.strip():
+            raise click.UsageError("--say is empty; give a text or leave it out")
+        history.turns.append(Turn("user", history.persona.name, words, "--say"))
+    prompt, format_id = _prompt(opening, history, cast("Mode", mode))
+    for notice in opening.notices if launch.model else []:
+        warn(notice)
+    if as_json:
+        write_json(_values(prompt, format_id))
+    else:
+        write(prompt.text)
+
+
+def _is_file(chat: str) -> bool:
+    return chat.lower().endswith((".jsonl", ".json")) or "/" in chat or Path(chat).is_file()
+
+
+def _history(opening: Opening, file: Path | None) -> _History:
+    from chat.prompting import macros_of, turns_of
+    from presets.values import Turn
+
+    if opening.launch.chat is not None:
+        chat_id = opening.chat_asked_for(opening.store)
+        known = opening.store.open_chat(cast("str", chat_id))
+        chat = known.chat
+        persona = opening.persona() if opening.persona_asked_for else chat.persona
+        turns = turns_of(known.tree.path())
+        return _History(turns, persona, chat.created, chat.dice, chat.window, chat.options)
+    persona = opening.persona()
+    macros = macros_of(opening.card, persona, dice=opening.launch.seed or 0)
+    if file is not None:
+        from chat.cli.chat_file import read_turns
+
+        turns = read_turns(file)
+        if turns and turns[0].role == "char":
+            turns[0] = replace(turns[0], text=macros.expand(turns[0].text))
+    else:
+        greetings = opening.card.greetings if not opening.format().begins_with_reply else []
+        turns = [Turn("char", "", macros.expand(greeting), "greeting") for greeting in greetings[:1]]
+    return _History(turns, persona, dice=opening.launch.seed or 0)
+
+
+def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, str]:
+    from chat.prompting import prompt_of
+
+    chat = None
+    if opening.launch.chat is not None:
+        chat = opening.store.open_chat(cast("str", opening.chat_asked_for(opening.store))).chat
+    format = opening.format(chat)
+    options = {**(history.options or {}), **opening.sampling(chat)[1]}
+    with _budget(opening) as budget:
+        try:
+            prompt = prompt_of(
+                opening.card,
+                history.persona,
+                format,
+                history.turns,
+                mode,
+                options=options,
+                clock=history.clock,
+                dice=history.dice,
+                budget=budget,
+                window=history.window,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    return prompt, format.id
+
+
+@contextmanager
+def _budget(opening: Opening) -> Iterator[Budget | None]:
+    """With `--model` a counter on its vocabulary, in the worker process; no weights are read."""
+    if opening.launch.model is None:
+        yield None
+        return
+    from chat.engine.protocol import Span
+    from chat.session import MAX_TOKENS
+    from presets.values import Budget
+
+    settings, model = opening.settings, opening.model
+    trained = (model.file.context_trained if model.file else None) or LARGEST_DEFAULT_CONTEXT
+    context = opening.launch.ctx or settings.context or min(trained, LARGEST_DEFAULT_CONTEXT)
+    reply = opening.launch.max_tokens or settings.max_tokens or MAX_TOKENS
+    engine = opening.start_engine()
+    try:
+        assert model.path is not None  # with --model there is one, or choosing it has failed
+        engine.load(model.path, vocabulary_only=True).wait()
+        yield Budget(
+            max(context - reply, 1),
+            lambda segments: engine.count([Span(text=s.text, trusted=s.trusted) for s in segments]),
+        )
+    finally:
+        engine.close()
+
+
+def _values(prompt: Prompt, format_id: str) -> dict[str, Any]:
+    parts = None
+    if prompt.tokens is not None:
+        parts = [
+            {"kind": segment.kind, "source": segment.source, "tokens": tokens}
+            for segment, tokens in zip(prompt.segments, prompt.tokens, strict=True)
+        ]
+    return {
+        "format": format_id,
+        "text": prompt.text,
+        "stop": list(prompt.stops),
+        "ban_eos": prompt.ban_eos,
+        "tokens": sum(prompt.tokens) if prompt.tokens is not None else None,
+        "segments": [
+            {"kind": s.kind, "source": s.source, "text": s.text, "trusted": s.trusted}
+            for s in prompt.segments
+        ],
+        "dropped": [
+            {"kind": d.kind, "source": d.source, "why": d.why, "tokens": d.tokens} for d in prompt.dropped
+        ],
+        "parts": parts,
+    }

@@ -1,0 +1,155 @@
+"""`rpchat say`: one turn without a screen."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chat.cli.options import launch_options, text_or_stdin
+from chat.cli.printing import DisplayStream, stream, warn, write_json
+
+if TYPE_CHECKING:
+    from chat.engine.surface import EngineSurface
+    from chat.launch import Launch
+    from chat.opening import Opening
+    from chat.session import Session
+    from chat.store import Store
+    from chat.tree import Message
+
+INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("text", metavar="TEXT|@FILE|-")
+@launch_options()
+@click.option("--continue", "continue_chat", is_flag=True, help="Go on with the card's last chat.")
+@click.option("--no-save", is_flag=True, help="Store nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object when the reply is whole.")
+@click.pass_context
+def command(
+    context: click.Context, text: str, launch: Launch, continue_chat: bool, no_save: bool, as_json: bool
+) -> None:
+    """Say one thing to a character; the reply streams to stdout and the turn is stored.
+
+    A new chat begins unless --chat or --continue names one. Ctrl+C stops the reply, keeps what was
+    written, and ends with exit status 130.
+    """
+    if launch.chat is not None and continue_chat:
+        raise click.UsageError("--chat and --continue exclude each other; give one of them")
+    words = text_or_stdin(text)
+    if not words.strip():
+        raise click.UsageError("the message is empty; give a text, or - for stdin")
+
+    from chat.opening import Opening
+
+    opening = Opening(replace(launch, new=launch.chat is None and not continue_chat))
+    if opening.model.path is None:
+        raise click.ClickException("; ".join(opening.model.notices))
+    with _engine(opening) as engine:
+        store = _passing_store(opening) if no_save else None
+        session = opening.session(None, store)
+        try:
+            _load(opening, engine)
+            session.engine = engine
+            for notice in (*opening.notices, *session.notices):
+                warn(notice)
+            session.say(words)
+            message = _reply(session, aloud=not as_json)
+        finally:
+            session.close()
+        if as_json:
+            write_json(_values(session, message, saved=not no_save))
+        if message.generation is not None and message.generation.finish_reason == "cancelled":
+            context.exit(INTERRUPTED)
+
+
+@contextmanager
+def _engine(opening: Opening) -> Iterator[EngineSurface]:
+    engine = opening.start_engine()
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def _passing_store(opening: Opening) -> Store:
+    """A store that is forgotten at the end, with the chat that is asked for in it."""
+    from chat.store import Store
+
+    passing = Store.in_memory()
+    chat_id = opening.chat_asked_for(opening.store) if not opening.launch.new else None
+    if chat_id is not None:
+        known = opening.store.open_chat(chat_id)
+        passing.create_chat(known.chat, known.tree.path(), known.tree.head)
+    return passing
+
+
+def _load(opening: Opening, engine: EngineSurface) -> None:
+    loading = opening.load(engine)
+    if loading is not None:
+        opening.notices.extend(loading.wait().notes)
+
+
+def _reply(session: Session, *, aloud: bool) -> Message:
+    """Make the reply, shown as it comes when `aloud`. Ctrl+C stops it and keeps what was written."""
+    from chat.events import ReplyEmpty, ReplyFailed, ReplyFinished, TextAdded
+
+    shown = DisplayStream()
+    with _stopping(session):
+        for event in session.reply():
+            match event:
+                case TextAdded(text=text) if aloud:
+                    stream(shown.feed(text))
+                case ReplyFinished(message=message):
+                    if aloud:
+                        stream(shown.end() + "\n")
+                    return message
+                case ReplyEmpty(why=why, cancelled=cancelled):
+                    if cancelled:
+                        raise KeyboardInterrupt
+                    raise click.ClickException(why)
+                case ReplyFailed(error=error, partial=partial):
+                    if aloud and partial is not None:
+                        stream(shown.end() + "\n")
+                    raise click.ClickException(error)
+    raise click.ClickException("the reply did not end; see rpchat doctor")
+
+
+@contextmanager
+def _stopping(session: Session) -> Iterator[None]:
+    """The first Ctrl+C stops the reply; a second one ends the program."""
+
+    def stop(number: int, frame: Any) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        session.stop()
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _values(session: Session, message: Message, *, saved: bool) -> dict[str, Any]:
+    made = message.generation
+    assert made is not None
+    return {
+        "reply": message.text,
+        "format": made.format,
+        "model": made.model,
+        "sampling": made.sampling,
+        "seed": made.seed,
+        "prompt_tokens": made.prompt_tokens,
+        "evaluated_tokens": made.evaluated_tokens,
+        "reused_tokens": made.reused_tokens,
+        "generated_tokens": made.generated_tokens,
+        "finish_reason": made.finish_reason,
+        "timings": made.timings,
+        "chat": session.chat.id if saved else None,
+        "message": message.id if saved else None,
+    }
