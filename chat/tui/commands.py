@@ -1,0 +1,268 @@
+"""Everything that can be done on the chat screen, once: slash words, keys, letters, palette and help come
+from here.
+
+An id names a method of `chat.tui.actions.Actions`; an entry without one only explains keys that a widget
+handles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+GROUPS = ("Writing", "Replies", "Messages", "Chats", "Program")
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One thing a person can do."""
+
+    id: str
+    """Method of Actions; empty: explained here, done by a widget."""
+    group: str
+    title: str
+    help: str
+    words: tuple[str, ...] = ()
+    """Slash words, without the slash; the first is the one that is shown."""
+    argument: str = ""
+    """What may follow the slash word, for the help."""
+    keys: tuple[str, ...] = ()
+    """Keys that work in both modes, also with a draft in the box; Textual's names."""
+    letters: tuple[str, ...] = ()
+    """Keys of reading mode."""
+    hint: str = ""
+    """A word for the hint line; empty: not hinted."""
+    bound: bool = True
+    """The screen binds `keys`; False: a widget or Textual does."""
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("", "Writing", "Send", "Send what is in the box", keys=("enter",), bound=False),
+    Command(
+        "",
+        "Writing",
+        "New line",
+        "Begin a new line; so do a final backslash and Enter, and Shift+Enter where it arrives",
+        keys=("ctrl+j", "alt+enter"),
+        bound=False,
+    ),
+    Command(
+        "read",
+        "Writing",
+        "Read",
+        "Reading mode: letters act on the message under a cursor; Up in the first line, too",
+        keys=("tab",),
+        hint="read",
+        bound=False,
+    ),
+    Command(
+        "write",
+        "Writing",
+        "Write",
+        "Back to the box",
+        letters=("escape", "tab", "i", "enter"),
+        hint="write",
+        bound=False,
+    ),
+    Command(
+        "impersonate",
+        "Writing",
+        "Impersonate",
+        "Let the model write your next turn into the box",
+        ("impersonate",),
+    ),
+    Command(
+        "stop",
+        "Replies",
+        "Stop",
+        "Stop the reply, keep what was written; else Ctrl+C copies, clears the box, or leaves",
+        ("stop",),
+        keys=("escape", "ctrl+c"),
+        bound=False,
+    ),
+    Command(
+        "regenerate",
+        "Replies",
+        "Regenerate",
+        "Another reply in place of the last one, which is kept beside it; after a failure: try again",
+        ("regen", "regenerate", "retry"),
+        keys=("ctrl+r",),
+        letters=("r",),
+        hint="regenerate",
+    ),
+    Command(
+        "continue_reply",
+        "Replies",
+        "Continue",
+        "Let the last reply go on",
+        ("continue",),
+        keys=("ctrl+g",),
+        letters=("c",),
+        hint="continue",
+    ),
+    Command(
+        "swipe_next",
+        "Replies",
+        "Next swipe",
+        "The next reply beside this one; past the last of the newest message: a new one",
+        ("swipe", "next"),
+        keys=("alt+right",),
+        letters=("right", "l"),
+        hint="swipe",
+    ),
+    Command(
+        "swipe_back",
+        "Replies",
+        "Swipe back",
+        "The reply before this one; on the first message the greetings",
+        ("back",),
+        keys=("alt+left",),
+        letters=("left", "h"),
+    ),
+    Command(
+        "edit",
+        "Messages",
+        "Edit",
+        "Change a message in the box; Enter keeps both, Escape leaves it",
+        ("edit",),
+        keys=("ctrl+t",),
+        letters=("e",),
+        hint="edit",
+    ),
+    Command(
+        "delete",
+        "Messages",
+        "Delete",
+        "Take a message and what follows it away",
+        ("delete",),
+        letters=("d",),
+        hint="delete",
+    ),
+    Command(
+        "undo", "Messages", "Undo", "Bring back what was deleted last", ("undo",), letters=("u",), hint="undo"
+    ),
+    Command(
+        "copy", "Messages", "Copy", "Copy a message to the clipboard", ("copy",), letters=("y",), hint="copy"
+    ),
+    Command(
+        "new",
+        "Chats",
+        "New chat",
+        "Begin a new chat with this character",
+        ("new",),
+        keys=("ctrl+n",),
+        letters=("n",),
+        hint="new",
+    ),
+    Command(
+        "chats",
+        "Chats",
+        "Chats",
+        "All chats, to open, search or delete",
+        ("chats",),
+        "[words to look for]",
+        keys=("ctrl+l",),
+        letters=("o",),
+    ),
+    Command(
+        "cards",
+        "Chats",
+        "Cards",
+        "The characters: open the last chat with one, or a new one",
+        ("cards",),
+        keys=("ctrl+o",),
+    ),
+    Command(
+        "help",
+        "Program",
+        "Help",
+        "This page",
+        ("help",),
+        keys=("f1",),
+        letters=("question_mark",),
+        hint="help",
+    ),
+    Command(
+        "",
+        "Program",
+        "Palette",
+        "Find any of these by name, and the themes",
+        keys=("ctrl+p",),
+        bound=False,
+    ),
+    Command("quit", "Program", "Leave", "Leave; everything is saved", ("quit", "exit"), keys=("ctrl+q",)),
+)
+
+BY_ID = {command.id: command for command in COMMANDS if command.id}
+BY_WORD = {word: command for command in COMMANDS for word in command.words}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a submitted text means."""
+
+    text: str = ""
+    """To be said, when there is no command."""
+    command: Command | None = None
+    argument: str = ""
+    draft: str = ""
+    """What stays in the box after a command."""
+    unknown: str = ""
+    """A slash word that nobody knows; nothing is sent."""
+
+
+def read_line(text: str) -> Line:
+    """A slash word alone, or as the last line below a draft, is a command; `//` begins a text with a
+    slash."""
+    body, _, last = text.rstrip().rpartition("\n")
+    if not body:
+        if not last.startswith("/"):
+            return Line(text=text)
+        if last.startswith("//"):
+            return Line(text=last[1:])
+        word, _, argument = last[1:].partition(" ")
+        command = BY_WORD.get(word.lower())
+        if command is None:
+            return Line(unknown=word)
+        return Line(command=command, argument=argument.strip())
+    if last[:1] == "/" and last[1:].lower() in BY_WORD:
+        return Line(command=BY_WORD[last[1:].lower()], draft=body)
+    if last[:2] == "//" and last[2:].lower() in BY_WORD:
+        return Line(text=f"{body}\n{last[1:]}")
+    return Line(text=text[1:] if text.startswith("//") else text)
+
+
+def completion(text: str) -> str:
+    """The rest of the slash word that the text's last line begins; empty when there is none."""
+    last = text.rpartition("\n")[2]
+    if len(last) < 2 or last[0] != "/" or not last[1:].isalpha():
+        return ""
+    return next(
+        (word[len(last) - 1 :] for word in BY_WORD if word.startswith(last[1:]) and word != last[1:]), ""
+    )
+
+
+_KEY_NAMES = {
+    "question_mark": "?",
+    "left": "←",
+    "right": "→",
+    "up": "↑",
+    "down": "↓",
+    "escape": "Esc",
+    "enter": "Enter",
+    "tab": "Tab",
+}
+
+
+def key_name(key: str) -> str:
+    """A key as people write it: `Ctrl+R`, `Alt+→`, `r`."""
+    parts = key.split("+")
+    named = [
+        _KEY_NAMES.get(part, part if len(part) == 1 and len(parts) == 1 else part.title()) for part in parts
+    ]
+    return "+".join(named)
+
+
+def in_group(group: str) -> Iterator[Command]:
+    """The commands of one part of the help."""
+    return (command for command in COMMANDS if command.group == group)

@@ -1,0 +1,139 @@
+"""Replies on their way to the screen: one at a time, made in a thread, told to the screen by messages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.message import Message as Intent
+
+from chat.events import (
+    ImpersonationFinished,
+    ReadingPrompt,
+    ReplyEmpty,
+    ReplyFailed,
+    ReplyFinished,
+    ReplyStarted,
+    SessionEvent,
+    TextAdded,
+    Waiting,
+)
+from chat.tui.blocks import Block
+from chat.tui.status import number
+
+if TYPE_CHECKING:
+    from chat.session import Session
+    from chat.tui.screens.chat import ChatScreen
+
+AGAIN = "Ctrl+R tries again"
+
+
+@dataclass
+class Said(Intent):
+    """The session told something about the reply under way."""
+
+    event: SessionEvent
+
+
+@dataclass
+class Ended(Intent):
+    """The reply's thread is done, whatever came of it."""
+
+    failure: str = ""
+    """One line when the program itself failed; the session tells its own failures as events."""
+
+
+class Replies:
+    """Starts and stops replies for a chat screen and shows what comes."""
+
+    def __init__(self, screen: ChatScreen) -> None:
+        self._screen = screen
+        self._session: Session | None = None
+        self._then: Callable[[], object] | None = None
+        self.running = False
+        """A reply is being made."""
+        self.failed = False
+        """The last one failed, so that the next try is `Session.retry`."""
+
+    def start(self, session: Session, events: Callable[[], Iterator[SessionEvent]]) -> None:
+        """Iterate over the events in a thread."""
+        screen = self._screen
+        self.running, self.failed, self._session = True, False, session
+        screen.banner.settle()
+
+        def work() -> None:
+            try:
+                for event in events():
+                    screen.post_message(Said(event))
+            except BaseException as error:
+                screen.post_message(Ended(f"the reply broke off: {type(error).__name__}"))
+                raise
+            screen.post_message(Ended())
+
+        screen.run_worker(work, thread=True, exclusive=True, group="reply", exit_on_error=False)
+        screen.show_state()
+
+    def stop(self) -> None:
+        """End the reply; what was written is kept."""
+        if self._session is not None:
+            self._session.stop()
+
+    def when_idle(self, then: Callable[[], object]) -> None:
+        """Do it now, or as soon as the reply that is under way has been stopped."""
+        if not self.running:
+            then()
+            return
+        self._then = then
+        self.stop()
+
+    def end(self, failure: str) -> None:
+        """The thread is done."""
+        self.running = False
+        if failure:
+            self._screen.banner.say(failure, key=AGAIN)
+        self._screen.show_path()
+        then, self._then = self._then, None
+        if then is not None:
+            then()
+
+    # What a session tells -----------------------------------------------------------------------------------
+
+    def show(self, event: SessionEvent) -> None:
+        """Bring one event to the screen."""
+        match event:
+            case ReplyStarted():
+                self._begin(event)
+            case Waiting():
+                self._screen.transcript.say_progress(event.why)
+                self._screen.status.change(reading=None, writing=False)
+            case ReadingPrompt():
+                self._reading(event)
+            case TextAdded():
+                self._screen.transcript.grow(event.text)
+                self._screen.status.change(reading=None, writing=True)
+            case ReplyFinished():
+                self._screen.show_path()
+            case ReplyEmpty():
+                self._screen.show_path()
+                if not event.cancelled:
+                    self._screen.tell(event.why)
+            case ReplyFailed():
+                self.failed = True
+                self._screen.show_path()
+                self._screen.banner.say(event.error, key=AGAIN)
+            case ImpersonationFinished():
+                self._screen.composer.set_text(event.text)
+                self._screen.composer.focus()
+
+    def _begin(self, event: ReplyStarted) -> None:
+        session = self._session
+        if session is None or not event.message_id:
+            return
+        block = Block(event.message_id, "char", session.card.call_name, event.base_text)
+        self._screen.transcript.begin(block, event.parent_id)
+
+    def _reading(self, event: ReadingPrompt) -> None:
+        progress = f"reading {number(event.done)} of {number(event.total)}" if event.total else ""
+        self._screen.transcript.say_progress(progress)
+        self._screen.status.change(reading=(event.done, event.total), writing=False)
