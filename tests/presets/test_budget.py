@@ -117,7 +117,7 @@ def test_examples_pinned_and_never() -> None:
 
 def test_history_leaves_in_a_block() -> None:
     turns = chat(*[20] * 20)
-    room = whole(turns) - 30
+    room = whole(turns) - 100
     prompt = fitted(turns, room)
     kept = said(prompt)
     assert kept == [f"message {i}" for i in range(20 - len(kept), 20)]
