@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from cards.book import Lorebook
 from cards.coercion import Coercion
 from cards.errors import CardWarning
 from cards.lore_entry import LoreRole
-from cards.lorebook import Lorebook
 from cards.paths import value_at, with_value
 from cards.shapes import FIELD_ALIASES, Shape, Spec, detect_shape
 

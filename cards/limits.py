@@ -39,6 +39,8 @@ MACRO_DEPTH: Final = 8
 """Macros written inside the arguments of macros."""
 DICE: Final = 1_000
 DICE_SIDES: Final = 1_000_000_000
+LORE_BOOK_KEYS: Final = 100_000
+"""Different keys of one book that are looked for."""
 REGEX: Final = 500
 """A lorebook key that is a regular expression."""
 REGEX_SECONDS: Final = 0.05

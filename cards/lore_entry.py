@@ -7,12 +7,12 @@ and its World Info files, whose keys are the same things in camel case.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
 from cards import limits
 from cards.coercion import Coercion
-from cards.decorators import Decorators, split_decorators
+from cards.decorators import DecoratorPosition, Decorators, split_decorators
 from cards.errors import CardWarning
 
 __all__ = ["Entry", "Logic", "LoreRole", "Position", "read_book_entry", "read_world_entry"]
@@ -94,6 +94,9 @@ class Entry:
     delay_until_recursion: int = 0
     """0: at once; N: only on another entry's text, in level N of those that wait."""
     ignore_budget: bool = False
+    only_for: tuple[str, ...] = ()
+    """Names and tags of characters that it fires for; empty: for all."""
+    not_for: tuple[str, ...] = ()
     decorators: Decorators = field(default_factory=Decorators)
 
     @property
@@ -107,26 +110,29 @@ def read_book_entry(raw: Mapping[str, Any], index: int, place: str, warnings: li
     entry = Coercion(raw, place, warnings)
     more = entry.within("extensions") if raw.get("extensions") != "" else Coercion({}, "", warnings)
     content, decorators = split_decorators(entry.text("content"))
-    position = _book_position(entry, more)
-    return Entry(
-        index=index,
-        keys=_keys(entry, "keys"),
-        content=content,
-        name=entry.text("name"),
-        comment=entry.text("comment"),
-        uid=str(raw.get("id", index)),
-        enabled=entry.flag("enabled", True),
-        constant=entry.flag("constant", False),
-        order=entry.number("insertion_order", 100),
-        priority=entry.optional_number("priority"),
-        selective=entry.flag("selective", False),
-        secondary_keys=_keys(entry, "secondary_keys"),
-        use_regex=entry.flag("use_regex", False) and not _written_by_sillytavern(more.source),
-        case_sensitive=_first(entry.optional_flag("case_sensitive"), more.optional_flag("case_sensitive")),
-        position=position,
-        outlet=more.text("outlet_name"),
-        **_shared(more, _SNAKE),
-        decorators=decorators,
+    return _decorated(
+        Entry(
+            index=index,
+            keys=_keys(entry, "keys"),
+            content=content,
+            name=entry.text("name"),
+            comment=entry.text("comment"),
+            uid=str(raw.get("id", index)),
+            enabled=entry.flag("enabled", True),
+            constant=entry.flag("constant", False),
+            order=entry.number("insertion_order", 100),
+            priority=entry.optional_number("priority"),
+            selective=entry.flag("selective", False),
+            secondary_keys=_keys(entry, "secondary_keys"),
+            use_regex=entry.flag("use_regex", False) and not _written_by_sillytavern(more.source),
+            case_sensitive=_first(
+                entry.optional_flag("case_sensitive"), more.optional_flag("case_sensitive")
+            ),
+            position=_book_position(entry, more),
+            outlet=more.text("outlet_name"),
+            **_shared(more, _SNAKE),
+            decorators=decorators,
+        )
     )
 
 
@@ -134,23 +140,59 @@ def read_world_entry(raw: Mapping[str, Any], index: int, place: str, warnings: l
     """An entry of a SillyTavern World Info file."""
     entry = Coercion(raw, place, warnings)
     content, decorators = split_decorators(entry.text("content"))
-    return Entry(
-        index=index,
-        keys=_keys(entry, "key"),
-        content=content,
-        comment=entry.text("comment"),
-        uid=str(raw.get("uid", index)),
-        enabled=not entry.flag("disable", False),
-        constant=entry.flag("constant", False),
-        order=entry.number("order", 100),
-        selective=entry.flag("selective", True),
-        secondary_keys=_keys(entry, "keysecondary"),
-        case_sensitive=entry.optional_flag("caseSensitive"),
-        position=_pick(_POSITIONS, entry.whole("position", 0)),
-        outlet=entry.text("outletName"),
-        **_shared(entry, _CAMEL),
-        decorators=decorators,
+    only_for, not_for = _character_filter(entry)
+    return _decorated(
+        Entry(
+            index=index,
+            keys=_keys(entry, "key"),
+            content=content,
+            comment=entry.text("comment"),
+            uid=str(raw.get("uid", index)),
+            enabled=not entry.flag("disable", False),
+            constant=entry.flag("constant", False),
+            order=entry.number("order", 100),
+            selective=entry.flag("selective", True),
+            secondary_keys=_keys(entry, "keysecondary"),
+            case_sensitive=entry.optional_flag("caseSensitive"),
+            position=_pick(_POSITIONS, entry.whole("position", 0)),
+            outlet=entry.text("outletName"),
+            **_shared(entry, _CAMEL),
+            only_for=only_for,
+            not_for=not_for,
+            decorators=decorators,
+        )
     )
+
+
+def _character_filter(entry: Coercion) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    wanted = entry.within("characterFilter")
+    names = (*wanted.texts("names"), *wanted.texts("tags"))
+    return ((), names) if wanted.flag("isExclude", False) else (names, ())
+
+
+_DECORATED: Final[dict[DecoratorPosition, Position]] = {
+    "before_desc": "before_char",
+    "after_desc": "after_char",
+    "personality": "after_char",
+    "scenario": "after_char",
+}
+
+
+def _decorated(entry: Entry) -> Entry:
+    """The entry as its decorators change it; `reverse_depth` waits until the chat's length is known."""
+    marks = entry.decorators
+    changes: dict[str, Any] = {}
+    if marks.position is not None:
+        changes["position"] = _DECORATED[marks.position]
+    elif marks.depth is not None:
+        changes |= {"position": "depth", "depth": max(0, marks.depth)}
+    elif marks.reverse_depth is not None:
+        changes["position"] = "depth"
+    if marks.role is not None:
+        changes["role"] = marks.role
+    if marks.scan_depth is not None:
+        changes["scan_depth"] = max(0, marks.scan_depth)
+    return replace(entry, **changes) if changes else entry
 
 
 def _camel(name: str) -> str:

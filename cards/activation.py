@@ -1,0 +1,336 @@
+"""Which lorebook entries fire on a chat, and why the others do not.
+
+After SillyTavern's World Info and Character Card V3: passes over the entries, each of which may make more of
+them fire by what the last ones say. Two things differ on purpose: an entry that does not fit the budget is
+skipped by itself, not with all that follow; and a book inside a card is active without having been imported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import replace
+from random import Random
+
+from cards.book import Lorebook
+from cards.lore_conditions import condition_against, logic_holds
+from cards.lore_entry import Entry
+from cards.lore_groups import group_losers
+from cards.lore_keys import Key, KeyIndex
+from cards.lore_timers import Timers, advanced, started
+from cards.lore_values import Activation, Fired, LoreScene, LoreSettings, Skipped
+
+__all__ = ["activate"]
+
+
+def activate(
+    books: Lorebook | Sequence[Lorebook],
+    messages: Sequence[str],
+    *,
+    settings: LoreSettings | None = None,
+    scene: LoreScene | None = None,
+    timers: Timers | None = None,
+    dice: Random | None = None,
+    count: Callable[[str], int] = lambda text: (len(text) + 3) // 4,
+    expand: Callable[[str], str] = lambda text: text,
+    expand_for_scan: Callable[[str], str] | None = None,
+) -> Activation:
+    """Which entries of `books` fire on `messages` (newest last, each as `Name: text`).
+
+    `count` gives a text's tokens (a guess by default), `expand` expands the macros of keys and contents, and
+    `expand_for_scan` those of a content that other entries' keys are looked for in (hidden keys). `timers`
+    is what the last scan of this chat returned. The same arguments, dice included, give the same result.
+    """
+    listed = [books] if isinstance(books, Lorebook) else list(books)
+    scan = _Scan(
+        listed,
+        messages,
+        settings or LoreSettings(),
+        scene or LoreScene(),
+        timers or {},
+        dice or Random(),
+        count,
+        expand,
+        expand_for_scan or expand,
+    )
+    return scan.run()
+
+
+_At = tuple[int, int]
+"""A book's number and an entry's place in it."""
+
+
+class _Scan:
+    def __init__(
+        self,
+        books: list[Lorebook],
+        messages: Sequence[str],
+        settings: LoreSettings,
+        scene: LoreScene,
+        timers: Timers,
+        dice: Random,
+        count: Callable[[str], int],
+        expand: Callable[[str], str],
+        expand_for_scan: Callable[[str], str],
+    ) -> None:
+        self.books = books
+        self.messages = messages
+        self.settings = settings
+        self.scene = scene
+        self.dice = dice
+        self.count = count
+        self.expand = expand
+        self.expand_for_scan = expand_for_scan
+        self.entries: dict[_At, Entry] = {
+            (number, place): entry
+            for number, book in enumerate(books)
+            for place, entry in enumerate(book.entries)
+        }
+        keyed = [(self._timer_key(at), entry) for at, entry in self.entries.items()]
+        self.timers = advanced(timers, len(messages), keyed) if timers else {}
+        self.indexes = [self._index(book) for book in books]
+        self.windows: list[dict[int, set[Key]]] = [{} for _ in books]
+        self.always = [index.found(scene.also) if scene.also else frozenset[Key]() for index in self.indexes]
+        self.spoken: list[set[Key]] = [set() for _ in books]
+        """Keys in the text of entries that fired."""
+        self.recursing = False
+        self.level = 0
+        self.skew = 0
+        self.spent = 0
+        self.book_spent = [0 for _ in books]
+        self.fired: dict[_At, tuple[str, str]] = {}
+        self.skipped: dict[_At, str] = {}
+        self.final: set[_At] = set()
+        """Skipped for good: another pass does not try them again."""
+        self.groups: dict[str, str] = {}
+
+    def _index(self, book: Lorebook) -> KeyIndex:
+        choices = {"case_sensitive": self.settings.case_sensitive, "whole_words": self.settings.whole_words}
+        if any("{{" in key for entry in book.entries for key in entry.keys):
+            # Keys with macros in them mean something else in every chat.
+            return KeyIndex(book.entries, **choices, expand=self.expand)
+        return book.index(**choices)
+
+    def _timer_key(self, at: _At) -> str:
+        return f"{self.books[at[0]].name}/{self.entries[at].uid}"
+
+    def run(self) -> Activation:
+        order = sorted(self.entries, key=self._precedence)
+        steps = 0
+        while True:
+            new = self._pass(order)
+            if new and self._speak(new) and self._may_recurse(steps):
+                self.recursing = True
+                steps += 1
+                continue
+            if self._wants_more():
+                self.skew += 1
+                self.recursing = False
+                self.windows = [{} for _ in self.books]
+                continue
+            if self.recursing and (deeper := self._next_level()) is not None and self._may_recurse(steps):
+                self.level = deeper
+                steps += 1
+                continue
+            return self._result()
+
+    def _precedence(self, at: _At) -> tuple[bool, float, int, int]:
+        """Who is considered first: what must stay, then higher priority, or order where a book gives none."""
+        entry = self.entries[at]
+        return (
+            entry.decorators.ignore_on_max_context,
+            -(entry.order if entry.priority is None else entry.priority),
+            *at,
+        )
+
+    def _may_recurse(self, steps: int) -> bool:
+        limit = self.settings.max_recursion_steps
+        return not limit or steps < limit
+
+    def _wants_more(self) -> bool:
+        if len(self.fired) >= self.settings.min_activations:
+            return False
+        furthest = min(len(self.messages), self.settings.max_depth or len(self.messages))
+        return self.settings.scan_depth + self.skew < furthest
+
+    def _next_level(self) -> int | None:
+        levels = {self.entries[at].delay_until_recursion for at in self.entries if at not in self.fired}
+        return min((level for level in levels if level > max(1, self.level)), default=None)
+
+    def _pass(self, order: Sequence[_At]) -> list[_At]:
+        """One look at every entry that has not fired; those that fire now."""
+        candidates: list[tuple[_At, Entry]] = []
+        reasons: dict[_At, str] = {}
+        for at in order:
+            if at in self.fired or at in self.final:
+                continue
+            fires, why = self._judge(at)
+            if fires:
+                reasons[at] = why
+                candidates.append((at, self.entries[at]))
+            else:
+                self.skipped[at] = why
+        losers = group_losers(
+            candidates, self.groups, self._sticks, self._score, self.settings.group_scoring, self.dice
+        )
+        new: list[_At] = []
+        for at, entry in sorted(candidates, key=lambda candidate: not self._sticks(candidate[0])):
+            refusal = losers.get(at) or self._refusal(at, entry)
+            if refusal:
+                self.skipped[at] = refusal
+                self.final.add(at)
+                continue
+            self._fire(at, entry, reasons[at])
+            new.append(at)
+        return new
+
+    def _sticks(self, at: _At) -> bool:
+        timer = self.timers.get(self._timer_key(at)) if self.timers else None
+        return timer is not None and timer.kind in ("sticky", "kept")
+
+    def _judge(self, at: _At) -> tuple[bool, str]:
+        """Whether an entry would fire now, and the reason either way."""
+        entry = self.entries[at]
+        if not entry.enabled:
+            return False, "disabled"
+        if barred := self._barred(at, entry):
+            return False, barred
+        marks = entry.decorators
+        if marks.activate:
+            return True, "@@activate"
+        if marks.dont_activate:
+            return False, "@@dont_activate"
+        if entry.constant:
+            return True, "constant"
+        if self._sticks(at):
+            return True, "sticky"
+        return self._matches(at, entry)
+
+    def _barred(self, at: _At, entry: Entry) -> str:
+        """What keeps an entry from firing whatever its keys say; "" when nothing does."""
+        timer = self.timers.get(self._timer_key(at)) if self.timers else None
+        if timer is not None and timer.kind == "cooldown":
+            return f"cooldown for {(timer.end or 0) - len(self.messages)} more messages"
+        if timer is not None and timer.kind == "spent":
+            return "it has fired once, and may only once"
+        if entry.delay and len(self.messages) < entry.delay:
+            return f"delayed until message {entry.delay}"
+        if entry.delay_until_recursion and not self._sticks(at):
+            if not self.recursing:
+                return "waits for another entry"
+            if entry.delay_until_recursion > max(1, self.level):
+                return f"waits for recursion level {entry.delay_until_recursion}"
+        if self.recursing and entry.exclude_recursion:
+            return self.skipped.get(at) or "not by another entry's text"
+        return condition_against(entry, self.scene, len(self.messages))
+
+    def _matches(self, at: _At, entry: Entry) -> tuple[bool, str]:
+        index = self.indexes[at[0]]
+        there = self._window(at[0], self._depth(at[0], entry))
+        spoken: Set[Key] = frozenset() if entry.exclude_recursion else self.spoken[at[0]]
+        primary = index.primary[entry.index]
+        hit = next((number for number in primary if number in there or number in spoken), None)
+        if hit is None:
+            return False, index.complaint(entry) or "no key"
+        found = there | spoken if spoken else there
+        for group in index.required.get(entry.index, ()):
+            if found.isdisjoint(group):
+                return False, "wrong logic: an additional key is missing"
+        if not found.isdisjoint(index.excluded.get(entry.index, ())):
+            return False, "wrong logic: an excluded key is there"
+        secondary = index.secondary[entry.index]
+        if entry.selective and secondary and not logic_holds(entry.logic, secondary, found):
+            return False, f"wrong logic: {entry.logic.replace('_', ' ')} of its secondary keys"
+        key = entry.keys[primary.index(hit)] if len(primary) == len(entry.keys) else entry.keys[0]
+        return True, f'key "{key}"' + ("" if hit in there else " in another entry")
+
+    def _depth(self, number: int, entry: Entry) -> int:
+        own = self.books[number].scan_depth if entry.scan_depth is None else entry.scan_depth
+        return self.settings.scan_depth + self.skew if own is None else own
+
+    def _window(self, number: int, depth: int) -> set[Key]:
+        """Keys in the last `depth` messages."""
+        depth = min(depth, len(self.messages))
+        windows = self.windows[number]
+        if depth not in windows:
+            nearest = max((known for known in windows if known < depth), default=0)
+            found = set(windows.get(nearest, self.always[number]))
+            end = len(self.messages) - nearest
+            for message in self.messages[len(self.messages) - depth : end]:
+                found |= self.indexes[number].found(message)
+            windows[depth] = found
+        return windows[depth]
+
+    def _score(self, at: _At) -> int:
+        """How many of its keys an entry finds."""
+        entry, index = self.entries[at], self.indexes[at[0]]
+        found = self._window(at[0], self._depth(at[0], entry)) | self.spoken[at[0]]
+        secondary = sum(number in found for number in index.secondary[entry.index])
+        counts = entry.logic == "and_any" or (
+            entry.logic == "and_all" and secondary == len(entry.secondary_keys)
+        )
+        return sum(number in found for number in index.primary[entry.index]) + (secondary if counts else 0)
+
+    def _refusal(self, at: _At, entry: Entry) -> str:
+        """Why an entry that matched does not fire after all: dice, no text, no room."""
+        if entry.probability < 100 and not self._sticks(at):
+            thrown = self.dice.random() * 100
+            if thrown > entry.probability:
+                return f"probability: {thrown:.0f} was thrown against {entry.probability:g}"
+        if not entry.content.strip():
+            return "it has no text"
+        tokens = self.count(self.expand(entry.content))
+        over = max(
+            self.spent + tokens - (self.settings.budget if self.settings.budget is not None else 10**12),
+            self.book_spent[at[0]] + tokens - (self.books[at[0]].token_budget or 10**12),
+        )
+        if over > 0 and not entry.ignore_budget:
+            return f"over budget by {over} tokens"
+        return ""
+
+    def _fire(self, at: _At, entry: Entry, why: str) -> None:
+        text = self.expand(entry.content)
+        tokens = self.count(text)
+        self.spent += tokens
+        self.book_spent[at[0]] += tokens
+        self.fired[at] = (why, text)
+        self.skipped.pop(at, None)
+        started(self._timer_key(at), entry, len(self.messages), self.timers)
+        for name in entry.groups:
+            self.groups.setdefault(name, entry.label)
+
+    def _speak(self, new: Sequence[_At]) -> bool:
+        """Adds the keys that new entries say; whether another pass may find anything."""
+        heard = False
+        for at in new:
+            entry = self.entries[at]
+            recursive = self.books[at[0]].recursive
+            if entry.prevent_recursion or not (self.settings.recursive if recursive is None else recursive):
+                continue
+            heard = True
+            text = self.expand_for_scan(entry.content)
+            for number, index in enumerate(self.indexes):
+                self.spoken[number] |= index.found(text)
+        return heard
+
+    def _result(self) -> Activation:
+        fired = [
+            (
+                self.entries[at].order,
+                at,
+                Fired(self._placed(self.entries[at]), why, text, self.books[at[0]].name),
+            )
+            for at, (why, text) in self.fired.items()
+        ]
+        fired.sort(key=lambda item: item[:2])
+        skipped = [
+            Skipped(entry, self.skipped.get(at, "no key"), self.books[at[0]].name)
+            for at, entry in self.entries.items()
+            if at not in self.fired
+        ]
+        return Activation([item[2] for item in fired], skipped, self.spent, self.timers)
+
+    def _placed(self, entry: Entry) -> Entry:
+        marks = entry.decorators
+        if marks.position is None and marks.depth is None and marks.reverse_depth is not None:
+            return replace(entry, depth=max(0, len(self.messages) - marks.reverse_depth))
+        return entry

@@ -1,0 +1,79 @@
+"""Lorebooks: the value and how it is read. Which entries fire is `activate`'s to say, in activation.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cards import limits
+from cards.agnai import memory_entry
+from cards.coercion import Coercion
+from cards.errors import CardWarning
+from cards.lore_entry import Entry, read_book_entry, read_world_entry
+from cards.lore_keys import KeyIndex
+
+__all__ = ["Entry", "Lorebook"]
+
+
+@dataclass(frozen=True)
+class Lorebook:
+    """A book of entries. What it leaves open (None) is the reader's choice."""
+
+    name: str = ""
+    description: str = ""
+    entries: tuple[Entry, ...] = ()
+    scan_depth: int | None = None
+    """Messages from the end in which keys are looked for."""
+    token_budget: int | None = None
+    recursive: bool | None = None
+    _indexes: dict[tuple[bool, bool], KeyIndex] = field(default_factory=dict, repr=False, compare=False)
+
+    def index(self, *, case_sensitive: bool, whole_words: bool) -> KeyIndex:
+        """The book's keys, compiled once for each choice of defaults."""
+        choice = (case_sensitive, whole_words)
+        if choice not in self._indexes:
+            self._indexes[choice] = KeyIndex(
+                self.entries, case_sensitive=case_sensitive, whole_words=whole_words
+            )
+        return self._indexes[choice]
+
+    @classmethod
+    def read(
+        cls, raw: Mapping[str, Any], place: str = "", warnings: list[CardWarning] | None = None
+    ) -> Lorebook:
+        """A book from a V2 or V3 `character_book`, a World Info file's object or an Agnai memory book."""
+        warnings = [] if warnings is None else warnings
+        book = Coercion(raw, place, warnings)
+        depth, budget = book.optional_number("scan_depth"), book.optional_number("token_budget")
+        return cls(
+            name=book.text("name"),
+            description=book.text("description"),
+            entries=_entries(book, raw.get("kind") == "memory"),
+            scan_depth=None if depth is None else max(0, int(depth)),
+            token_budget=None if budget is None or budget < 0 else int(budget),
+            recursive=book.optional_flag("recursive_scanning"),
+        )
+
+
+def _entries(book: Coercion, agnai: bool) -> tuple[Entry, ...]:
+    found = book.source.get("entries")
+    if isinstance(found, Mapping):
+        listed = list(found.items())
+    elif isinstance(found, list):
+        listed = [(str(index), raw) for index, raw in enumerate(found)]
+    else:
+        if found is not None:
+            book.warn("entries", "neither a list nor an object")
+        return ()
+    if len(listed) > limits.LORE_ENTRIES:
+        book.warn("entries", f"only the first {limits.LORE_ENTRIES} of {len(listed)} entries are used")
+    entries: list[Entry] = []
+    for index, (key, raw) in enumerate(listed[: limits.LORE_ENTRIES]):
+        place = f"{book.field('entries')}[{key}]"
+        if not isinstance(raw, Mapping):
+            book.warnings.append(CardWarning("type", "not an object; left out", place))
+            continue
+        read = read_world_entry if "key" in raw and "keys" not in raw else read_book_entry
+        entries.append(read(memory_entry(raw) if agnai else raw, index, place, book.warnings))
+    return tuple(entries)

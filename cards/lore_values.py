@@ -1,0 +1,77 @@
+"""What a lorebook scan takes and gives: settings, the scene, what fired and what did not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from cards.lore_entry import Entry
+from cards.lore_timers import Timer
+
+__all__ = ["Activation", "Fired", "LoreScene", "LoreSettings", "Skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoreSettings:
+    """What a user chooses for all books; a book's or an entry's own word comes first."""
+
+    scan_depth: int = 2
+    """Messages from the end in which keys are looked for."""
+    recursive: bool = True
+    case_sensitive: bool = False
+    whole_words: bool = True
+    budget: int | None = None
+    """Tokens of all that fires; None: no limit."""
+    min_activations: int = 0
+    """Look further back until so many fire."""
+    max_depth: int = 0
+    """How far back `min_activations` looks; 0: to the chat's beginning."""
+    max_recursion_steps: int = 0
+    """Passes over other entries' text; 0: as many as it takes."""
+    group_scoring: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LoreScene:
+    """What entries may ask about the chat besides its text."""
+
+    character: str = ""
+    tags: tuple[str, ...] = ()
+    replies: int | None = None
+    """Messages of the character; None: half of all."""
+    greeting: int | None = None
+    """Which greeting the chat began with, 0 being the first message."""
+    user_icon: str | None = None
+    also: str = ""
+    """Text that is always scanned: an author's note, a persona."""
+
+
+class Fired(NamedTuple):
+    """An entry for the prompt."""
+
+    entry: Entry
+    why: str
+    text: str
+    """Its content with macros expanded."""
+    book: str
+
+
+class Skipped(NamedTuple):
+    """An entry that stays out."""
+
+    entry: Entry
+    why: str
+    book: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """What a scan found."""
+
+    fired: list[Fired] = field(default_factory=list)
+    """In the order in which they stand in the prompt: within a position, lower order first."""
+    skipped: list[Skipped] = field(default_factory=list)
+    tokens: int = 0
+    timers: Mapping[str, Timer] = field(default_factory=dict)
+    """To hand in with the chat's next scan."""
