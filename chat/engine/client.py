@@ -195,7 +195,8 @@ class Engine:
 
 
 class _LoadAttempts:
-    """Loading one model: with `auto` layers it tries again with fewer when memory fails or the worker dies."""
+    """Loading one model: with `auto` layers it tries again with fewer when memory fails or the worker
+    dies."""
 
     def __init__(self, engine: Engine, asked: Load) -> None:
         self.engine = engine

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
@@ -103,8 +103,8 @@ class _Operation(Generic[FinalT]):
 class ScriptedEngine:
     """An EngineSurface that answers from a list of replies.
 
-    When the list is used up, every further reply is `fallback`. `requests` records what was asked for, `go` lets
-    a held reply continue, `load_error` makes loading fail with that line, `load_hold` makes it wait for
+    When the list is used up, every further reply is `fallback`. `requests` records what was asked for, `go`
+    lets a held reply continue, `load_error` makes loading fail with that line, `load_hold` makes it wait for
     `go_load`, `ready` saves the loading.
     """
 
@@ -292,4 +292,5 @@ class ScriptedEngine:
 
     def _shared(self, request: ScriptedGenerate) -> int:
         before = "".join(span.text for span in self._previous)
-        return len(os.path.commonprefix([before, request.prompt])) // CHARACTERS_PER_TOKEN
+        same = takewhile(lambda pair: pair[0] == pair[1], zip(before, request.prompt, strict=False))
+        return sum(1 for _ in same) // CHARACTERS_PER_TOKEN

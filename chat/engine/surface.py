@@ -23,8 +23,8 @@ GpuLayers = int | Literal["auto"]
 class EngineError(Exception):
     """What went wrong in the engine, as one line for people.
 
-    `code` is one of `load` (a bad model file), `context` (the prompt is too long), `memory`, `request` (nothing
-    is loaded, an impossible value), `worker` (the process died) and `internal`.
+    `code` is one of `load` (a bad model file), `context` (the prompt is too long), `memory`, `request`
+    (nothing is loaded, an impossible value), `worker` (the process died) and `internal`.
     """
 
     def __init__(self, code: str, message: str) -> None:

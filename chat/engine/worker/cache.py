@@ -1,0 +1,90 @@
+"""What is really in the KV cache of a sequence, and how much of a new prompt stands there already.
+
+Prompts are compared as bytes, control tokens as themselves, so that a reply which was sampled is never read
+again only because the same text would tokenize differently.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from chat.engine.worker.tokens import Tokenized
+
+__all__ = ["CachedSequence", "Plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to bring a sequence to a new prompt: keep the first tokens, read the rest."""
+
+    kept: int
+    """Cached tokens that stay."""
+    ids: list[int]
+    """Tokens to read after them, at least one, since the last one's logits are wanted."""
+    images: list[bytes]
+    broken_at: int | None
+    """Token at which the prompt left what the cache held; None: it only grew, or nothing was there."""
+
+
+@dataclass(slots=True)
+class CachedSequence:
+    """The tokens of one sequence in evaluation order, in parallel lists with what they stand for."""
+
+    ids: list[int] = field(default_factory=list)
+    images: list[bytes] = field(default_factory=list)
+    reply_starts: set[int] = field(default_factory=set)
+    """Tokens that began a reply: the one space before its first word is not in the stored text, yet it
+    counts as equal (Metharme's models always sample it after `<|model|>`)."""
+    solid: int = 0
+    """Tokens that are prompt or shown reply; the rest is a stop string and may change without a word."""
+
+    def add(self, ids: Sequence[int], images: Sequence[bytes]) -> None:
+        """Records tokens that were evaluated."""
+        self.ids.extend(ids)
+        self.images.extend(images)
+
+    def truncate(self, length: int) -> None:
+        """Forgets all but the first tokens."""
+        del self.ids[length:]
+        del self.images[length:]
+        self.reply_starts = {start for start in self.reply_starts if start < length}
+        self.solid = min(self.solid, length)
+
+    def mark_solid(self, prompt: int, reply_bytes: int) -> None:
+        """Sets `solid` after a reply whose first `reply_bytes` bytes were shown, behind `prompt` tokens."""
+        self.solid = prompt
+        for image in self.images[prompt:]:
+            reply_bytes -= len(image)
+            if reply_bytes < 0:
+                break
+            self.solid += 1
+
+    def plan(self, prompt: Tokenized) -> Plan:
+        """Compares bytes, and cuts where both tokenizations have a boundary.
+
+        The new prompt was tokenized whole, so what is read after the cut is what it would be anywhere.
+        """
+        text = b"".join(prompt.images)
+        boundaries = dict(
+            zip(accumulate(map(len, prompt.images), initial=0), range(len(prompt.ids) + 1), strict=True)
+        )
+        matched, position = 0, 0
+        kept, new = 0, 0
+        for index, image in enumerate(self.images):
+            if text.startswith(image, position):
+                position += len(image)
+            elif index in self.reply_starts and image[:1] == b" " and text.startswith(image[1:], position):
+                position += len(image) - 1
+            else:
+                break
+            matched = index + 1
+            if position in boundaries:
+                kept, new = matched, boundaries[position]
+        broken = matched < self.solid and position < len(text)
+        ids, images = prompt.ids[new:], prompt.images[new:]
+        if not ids and kept:
+            kept -= 1
+            ids, images = [self.ids[kept]], [self.images[kept]]
+        return Plan(kept, ids, images, kept if broken else None)

@@ -1,0 +1,278 @@
+"""One reply: read what of the prompt is new, then write token by token until something ends it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from chat.engine.protocol import Done, FinishReason, Generate, Reading
+from chat.engine.worker.cache import CachedSequence, Plan
+from chat.engine.worker.llama import ABORTED, NO_ROOM, Context, Floats
+from chat.engine.worker.samplers import Chain
+from chat.engine.worker.stream import ReplyStream
+from chat.engine.worker.tokens import Tokenized, Vocabulary, tokenize
+
+__all__ = ["GenerateError", "Listener", "LiveSequence", "Reply"]
+
+CHUNK = 128
+"""Prompt tokens a decode on the CPU: progress can be shown and a cancel seen between two. The size is fixed,
+since results differ in their last bits with it, and the same seed must give the same text."""
+
+CHUNK_GPU = 512
+"""On a GPU a call costs more than its tokens."""
+
+PROGRESS_SECONDS = 0.05
+"""Reading events come no faster."""
+
+EMPTY_TRIES = 4
+"""First tokens that are forbidden, one after the other, while the reply ends before anything could be
+shown."""
+
+
+class GenerateError(Exception):
+    """A reply that cannot be made; `code` is a `Failed.code`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Listener(Protocol):
+    """Who is told what happens."""
+
+    def reading(self, event: Reading) -> None: ...
+
+    def text(self, text: str) -> None: ...
+
+
+@dataclass(slots=True)
+class LiveSequence:
+    """A model's context with one sequence in it, and the exact record of what that holds."""
+
+    context: Context
+    vocabulary: Vocabulary
+    sliding_window: int = 0
+    on_gpu: bool = False
+    cache: CachedSequence = field(default_factory=CachedSequence)
+    number: int = 0
+
+    def keep(self, length: int) -> int:
+        """Forgets all but the first tokens; returns how many are left, none where a model cannot go back."""
+        context, number = self.context, self.number
+        if length and self.sliding_window:
+            oldest_needed = max(0, length - self.sliding_window)
+            if context.first_position(number) > oldest_needed:
+                length = 0
+        if length == 0 or not context.remove(number, length):
+            context.clear(number)
+            length = 0
+        self.cache.truncate(length)
+        return length
+
+    def settle(self) -> None:
+        """After an aborted or failed decode: the record says again what llama.cpp says."""
+        self.keep(min(self.context.length(self.number), len(self.cache.ids)))
+
+
+class Reply:
+    """Makes one reply. `cancelled` may turn true at any moment; the context's abort flag goes with it."""
+
+    def __init__(
+        self, sequence: LiveSequence, request: Generate, listener: Listener, cancelled: Callable[[], bool]
+    ) -> None:
+        self._sequence = sequence
+        self._request = request
+        self._listener = listener
+        self._cancelled = cancelled
+        self._prompt: Tokenized = tokenize(sequence.vocabulary, request.spans)
+        self._plan = self._make_plan()
+        self._evaluated = 0
+        self._generated = 0
+        self._stop = ""
+        self._stream = self._new_stream()
+        self._prompt_cells = 0
+        """Where the reply begins in the cache. Not always the prompt's own length: what was sampled in
+        earlier turns stays there as it was sampled."""
+
+    def run(self) -> Done:
+        """The whole reply. Raises GenerateError; the cache's record is true whatever happens."""
+        started = time.monotonic()
+        reason: FinishReason = "cancelled"
+        names: list[str] = []
+        whole = self._read()
+        read = time.monotonic()
+        if whole:
+            chain = self._new_chain()
+            names = chain.names
+            try:
+                reason = self._write(chain)
+            finally:
+                chain.close()
+        return Done(
+            id=self._request.id,
+            text=self._stream.text,
+            finish_reason=reason,
+            stop=self._stop,
+            prompt_tokens=self._plan.kept + len(self._plan.ids),
+            evaluated_tokens=self._evaluated,
+            reused_tokens=self._plan.kept,
+            generated_tokens=self._generated,
+            broken_at=self._plan.broken_at,
+            read_seconds=read - started,
+            write_seconds=time.monotonic() - read,
+            samplers=names,
+        )
+
+    def _make_plan(self) -> Plan:
+        length, room = len(self._prompt.ids), self._sequence.context.size
+        if length == 0:
+            raise GenerateError("request", "The prompt is empty.")
+        if length >= room:
+            said = f"The prompt is {length} tokens long and the context holds {room}"
+            raise GenerateError("context", f"{said}: nothing is left for a reply.")
+        plan = self._sequence.cache.plan(self._prompt)
+        return plan if plan.kept + len(plan.ids) < room else self._from_scratch(plan)
+
+    def _from_scratch(self, plan: Plan) -> Plan:
+        return Plan(0, self._prompt.ids, self._prompt.images, plan.broken_at)
+
+    def _new_stream(self) -> ReplyStream:
+        request = self._request
+        last = next((span.text for span in reversed(request.spans) if span.text), "")
+        return ReplyStream(
+            request.stops,
+            request.strip_names,
+            keep_leading_space=request.keep_leading_space,
+            skip_spaces=self._prompt.stripped,
+            after_newline=last.endswith("\n"),
+        )
+
+    def _new_chain(self) -> Chain:
+        vocabulary, request = self._sequence.vocabulary, self._request
+        banned = set(vocabulary.suppressed)
+        if request.ban_eos or request.sampling.ban_eos:
+            banned |= vocabulary.end_of_generation
+        return Chain(vocabulary.size, request.sampling, request.seed, banned, vocabulary.handle)
+
+    # Reading ------------------------------------------------------------------------------------------------
+
+    def _read(self) -> bool:
+        """Brings the cache to the prompt; False when it was cancelled on the way."""
+        sequence = self._sequence
+        cache, context = sequence.cache, sequence.context
+        if sequence.keep(self._plan.kept) < self._plan.kept:
+            self._plan = self._from_scratch(self._plan)
+        plan = self._plan
+        total = len(plan.ids)
+        chunk = min(CHUNK_GPU if sequence.on_gpu else CHUNK, context.batch_size)
+        told = time.monotonic()
+        self._tell(total)
+        for start in range(0, total, chunk):
+            ids = plan.ids[start : start + chunk]
+            status = ABORTED if self._cancelled() else context.decode(ids, len(cache.ids), sequence.number)
+            if status != 0:
+                return self._stop_reading(status)
+            cache.add(ids, plan.images[start : start + chunk])
+            self._evaluated = start + len(ids)
+            now = time.monotonic()
+            if now - told >= PROGRESS_SECONDS or self._evaluated == total:
+                told = now
+                self._tell(total)
+        self._prompt_cells = cache.solid = len(cache.ids)
+        return True
+
+    def _stop_reading(self, status: int) -> bool:
+        sequence = self._sequence
+        sequence.settle()
+        sequence.cache.solid = len(sequence.cache.ids)
+        if status != ABORTED:
+            raise _decode_error(status)
+        return False
+
+    def _tell(self, total: int) -> None:
+        event = Reading(id=self._request.id, done=self._evaluated, total=total, reused=self._plan.kept)
+        self._listener.reading(event)
+
+    # Writing ------------------------------------------------------------------------------------------------
+
+    def _write(self, chain: Chain) -> FinishReason:
+        """Writes until something ends the reply; begins again when that came before anything could be
+        shown."""
+        sequence = self._sequence
+        first: Floats = np.array(sequence.context.logits())
+        forbidden: list[int] = []
+        while True:
+            chain.prime(self._prompt.ids)
+            reason, first_token = self._attempt(chain, first, forbidden)
+            last = self._stream.finish(stopped=reason == "stop", ended=reason == "eos")
+            if last:
+                self._listener.text(last)
+            sequence.cache.mark_solid(self._prompt_cells, self._stream.solid_bytes)
+            if self._stream.text or reason not in ("eos", "stop") or len(forbidden) == EMPTY_TRIES:
+                return reason
+            if sequence.keep(self._prompt_cells) < self._prompt_cells:  # a model that cannot go back
+                return reason
+            forbidden.append(first_token)
+            self._stream, self._generated, self._stop = self._new_stream(), 0, ""
+
+    def _attempt(self, chain: Chain, logits: Floats, forbidden: Sequence[int]) -> tuple[FinishReason, int]:
+        """One way to write the reply; how it ended, and its first token."""
+        sequence, request = self._sequence, self._request
+        context, cache, vocabulary = sequence.context, sequence.cache, sequence.vocabulary
+        limit = min(request.max_tokens, context.size - self._prompt_cells)
+        ends = vocabulary.end_of_generation
+        not_first = [*forbidden, *ends]
+        first_token = -1
+        while self._generated < limit:
+            if self._cancelled():
+                return "cancelled", first_token
+            token = _sample(chain, logits, () if self._generated else not_first)
+            if self._generated == 0:
+                first_token = token
+                cache.reply_starts.add(self._prompt_cells)
+            if token in ends:
+                return "eos", first_token
+            self._generated += 1
+            chain.accept(token)
+            if self._take(token):
+                return "stop", first_token
+            if self._generated == limit:  # its last token is read when the next prompt holds it
+                break
+            status = context.decode_one(token, len(cache.ids), sequence.number)
+            if status != 0:
+                sequence.settle()
+                if status == ABORTED:
+                    return "cancelled", first_token
+                raise _decode_error(status)
+            cache.add((token,), (vocabulary.image(token),))
+            logits = context.logits()
+        return "length", first_token
+
+    def _take(self, token: int) -> bool:
+        """Sends what a token frees; whether it completed a stop."""
+        vocabulary = self._sequence.vocabulary
+        piece = vocabulary.piece(token)
+        if not piece and token in vocabulary.guarded:
+            self._stop = self._stream.names_stop(vocabulary.text(token).decode("utf-8", "replace"))
+            return bool(self._stop)
+        text, self._stop = self._stream.push(piece)
+        if text:
+            self._listener.text(text)
+        return bool(self._stop)
+
+
+def _sample(chain: Chain, logits: Floats, forbidden: Sequence[int]) -> int:
+    try:
+        return chain.sample(logits, forbidden)
+    except FloatingPointError as error:
+        raise GenerateError("internal", f"The model gave no usable probabilities ({error}).") from error
+
+
+def _decode_error(status: int) -> GenerateError:
+    if status == NO_ROOM:
+        return GenerateError("context", "The context has no room left.")
+    return GenerateError("internal", f"llama.cpp could not evaluate the text (status {status}); see the log.")

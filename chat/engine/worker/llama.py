@@ -1,0 +1,224 @@
+"""A thin, typed layer over llama.cpp's C functions: a model, a context, and the sequences in its KV cache."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import llama_cpp.llama_cpp as api
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["ABORTED", "NO_ROOM", "Context", "Model", "initialize"]
+
+NO_ROOM = 1
+"""llama_decode: the cache has no free cells for the batch."""
+ABORTED = 2
+"""llama_decode: the abort callback said so."""
+
+Floats = npt.NDArray[np.float32]
+
+
+def initialize() -> None:
+    """Once a process, after the log was taken."""
+    api.llama_backend_init()
+
+
+class Model:
+    """A model in memory, or its vocabulary alone. Making one that fails raises OSError; the log has the
+    cause.
+
+    `progress` is called with 0..1 and returns False to give up.
+    """
+
+    def __init__(
+        self, path: str, gpu_layers: int, vocabulary_only: bool, progress: Callable[[float], bool]
+    ) -> None:
+        parameters = api.llama_model_default_params()
+        parameters.n_gpu_layers = gpu_layers
+        parameters.vocab_only = vocabulary_only
+        callback = api.llama_progress_callback(lambda fraction, _data: progress(fraction))
+        parameters.progress_callback = callback
+        self.handle: Any = api.llama_model_load_from_file(path.encode(), parameters)
+        if not self.handle:
+            raise OSError("llama_model_load_from_file gave no model")
+        self.vocab: Any = api.llama_model_get_vocab(self.handle)
+
+    def close(self) -> None:
+        """Frees the memory; contexts must be closed before."""
+        if self.handle:
+            api.llama_model_free(self.handle)
+            self.handle = None
+
+    @property
+    def context_trained(self) -> int:
+        return int(api.llama_model_n_ctx_train(self.handle))
+
+    @property
+    def layers(self) -> int:
+        return int(api.llama_model_n_layer(self.handle))
+
+    @property
+    def sliding_window(self) -> int:
+        """Tokens that sliding attention layers look back on; 0 without any."""
+        return int(api.llama_model_n_swa(self.handle))
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return int(api.llama_model_size(self.handle))
+
+    @property
+    def writes_text(self) -> bool:
+        """Whether it can write token by token: not an encoder, not a diffusion model."""
+        return bool(
+            api.llama_model_has_decoder(self.handle)
+            and not api.llama_model_has_encoder(self.handle)
+            and not api.llama_model_is_diffusion(self.handle)
+        )
+
+    def metadata(self, key: str) -> str:
+        """A value of the GGUF header as text, empty if there is none. `{arch}` stands for the
+        architecture."""
+        if "{arch}" in key:
+            key = key.replace("{arch}", self.metadata("general.architecture"))
+        buffer = ctypes.create_string_buffer(1024)
+        length = api.llama_model_meta_val_str(self.handle, key.encode(), buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace") if length >= 0 else ""
+
+
+class _Batch:
+    """A llama_batch over numpy arrays: filling it costs no ctypes store a token."""
+
+    def __init__(self, capacity: int) -> None:
+        self.token = np.zeros(capacity, np.int32)
+        self.position = np.zeros(capacity, np.int32)
+        self.sequence = np.zeros(capacity, np.int32)
+        self.output = np.zeros(capacity, np.int8)
+        self._sequence_counts = np.ones(capacity, np.int32)
+        step = self.sequence.itemsize
+        self._sequence_rows = (self.sequence.ctypes.data + step * np.arange(capacity)).astype(np.uintp)
+        self.struct = api.llama_batch(
+            n_tokens=0,
+            token=_pointer(self.token, ctypes.POINTER(ctypes.c_int32)),
+            embd=None,
+            pos=_pointer(self.position, ctypes.POINTER(ctypes.c_int32)),
+            n_seq_id=_pointer(self._sequence_counts, ctypes.POINTER(ctypes.c_int32)),
+            seq_id=_pointer(self._sequence_rows, ctypes.POINTER(ctypes.POINTER(ctypes.c_int32))),
+            logits=_pointer(self.output, ctypes.POINTER(ctypes.c_int8)),
+        )
+
+
+class Context:
+    """The KV cache and compute buffers of a model. One thread may use it; `abort` and `resume` any.
+
+    Making one that does not fit in memory raises MemoryError.
+    """
+
+    def __init__(self, model: Model, size: int, threads: int, batch: int, sequences: int) -> None:
+        self._abort = ctypes.create_string_buffer(2)
+        parameters = api.llama_context_default_params()
+        parameters.n_ctx = size
+        parameters.n_batch = batch
+        parameters.n_ubatch = batch
+        parameters.n_seq_max = sequences
+        parameters.kv_unified = True
+        parameters.n_threads = threads
+        parameters.n_threads_batch = threads
+        parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+        parameters.abort_callback = ctypes.cast(_strlen(), api.ggml_abort_callback)
+        parameters.abort_callback_data = ctypes.addressof(self._abort)
+        self.handle: Any = api.llama_init_from_model(model.handle, parameters)
+        if not self.handle:
+            raise MemoryError("llama_init_from_model gave no context")
+        self.size = int(api.llama_n_ctx(self.handle))
+        self.batch_size = batch
+        self.vocabulary = int(api.llama_vocab_n_tokens(model.vocab))
+        self._memory: Any = api.llama_get_memory(self.handle)
+        self._batch = _Batch(batch)
+        self._views: dict[int, Floats] = {}
+
+    def close(self) -> None:
+        """Frees the memory."""
+        if self.handle:
+            api.llama_free(self.handle)
+            self.handle = None
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether there is a cache at all; encoders have none."""
+        return bool(self._memory)
+
+    def abort(self) -> None:
+        """Makes a running `decode` return ABORTED within milliseconds, where the backend asks (CPU,
+        Metal)."""
+        self._abort[0] = b"\x01"
+
+    def resume(self) -> None:
+        """Takes `abort` back."""
+        self._abort[0] = b"\x00"
+
+    @property
+    def aborting(self) -> bool:
+        return bool(self._abort[0] != b"\x00")
+
+    def decode(self, tokens: Sequence[int], position: int, sequence: int = 0) -> int:
+        """Evaluates up to `batch_size` tokens; logits of the last one can be read after. llama_decode's
+        status."""
+        count, batch = len(tokens), self._batch
+        batch.token[:count] = tokens
+        batch.position[:count] = np.arange(position, position + count)
+        batch.sequence[:count] = sequence
+        batch.output[:count] = 0
+        batch.output[count - 1] = 1
+        batch.struct.n_tokens = count
+        return int(api.llama_decode(self.handle, batch.struct))
+
+    def decode_one(self, token: int, position: int, sequence: int = 0) -> int:
+        """`decode` for a single token, without the slices."""
+        batch = self._batch
+        batch.token[0] = token
+        batch.position[0] = position
+        batch.sequence[0] = sequence
+        batch.output[0] = 1
+        batch.struct.n_tokens = 1
+        return int(api.llama_decode(self.handle, batch.struct))
+
+    def logits(self) -> Floats:
+        """Of the last decoded token: shape (vocabulary,), a view that the next `decode` overwrites."""
+        pointer = api.llama_get_logits_ith(self.handle, -1)
+        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+        view = self._views.get(address)
+        if view is None:
+            view = np.ctypeslib.as_array(pointer, (self.vocabulary,))
+            self._views = {address: view}
+        return view
+
+    def remove(self, sequence: int, start: int) -> bool:
+        """Forgets a sequence from a position on; False where the model can only forget everything."""
+        return bool(api.llama_memory_seq_rm(self._memory, sequence, start, -1))
+
+    def clear(self, sequence: int) -> None:
+        """Forgets a whole sequence."""
+        api.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def first_position(self, sequence: int) -> int:
+        """The oldest position that is still there, -1 when none is. Sliding windows lose their oldest."""
+        return int(api.llama_memory_seq_pos_min(self._memory, sequence))
+
+    def length(self, sequence: int) -> int:
+        """Tokens that stand in the cache for a sequence."""
+        return int(api.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+
+def _pointer(array: npt.NDArray[Any], type_: Any) -> Any:
+    return array.ctypes.data_as(type_)
+
+
+def _strlen() -> Any:
+    """libc's strlen as an abort callback: of a buffer it is 0 or 1, with neither Python nor its lock
+    involved."""
+    library = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
+    return library.strlen

@@ -1,0 +1,158 @@
+"""The worker's work: one request after the other, on the thread that owns the model."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+
+import llama_cpp
+import llama_cpp.llama_cpp as api
+
+from chat.engine.protocol import Build, Count, Counted, Devices, Generate, Load, Loading, Reading
+from chat.engine.worker import log, offload
+from chat.engine.worker.generate import GenerateError, LiveSequence, Reply
+from chat.engine.worker.llama import initialize
+from chat.engine.worker.loading import LoadedModel, LoadError, load
+from chat.engine.worker.pipe import Pipe, Work
+from chat.engine.worker.tokens import count, tokenize
+
+__all__ = ["Server"]
+
+PROGRESS_SECONDS = 0.05
+"""Loading events come no faster."""
+
+
+class Server:
+    """Answers requests from a pipe until that ends the process."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
+        self._loaded: LoadedModel | None = None
+        self._sequence: LiveSequence | None = None
+        self._generating = False
+        self._model_lock = threading.Lock()
+        """Held while the model comes or goes; the reading thread may count tokens with it meanwhile."""
+        log.catch()
+        initialize()
+        pipe.on_start = self._resume
+        pipe.on_cancel = self._abort
+        pipe.answer_aside = self._count_aside
+
+    def run(self) -> None:
+        """Serves for ever."""
+        while True:
+            request = self._pipe.take()
+            try:
+                self._answer(request)
+            except (LoadError, GenerateError) as error:
+                self._pipe.fail(request.id, error.code, str(error))
+            except MemoryError:
+                self._pipe.fail(request.id, "memory", "The model's process has no memory left.")
+            except Exception as error:  # noqa: BLE001 - whatever it is, the client must hear of it
+                self._blame(request, error)
+            finally:
+                self._pipe.finished()
+
+    def _answer(self, request: Work) -> None:
+        if isinstance(request, Load):
+            self._load(request)
+        elif isinstance(request, Count):
+            self._count(request)
+        elif isinstance(request, Generate):
+            self._generate(request)
+        else:
+            self._describe(request)
+
+    def _blame(self, request: Work, error: Exception) -> None:
+        """A mistake of ours: lines of code go to the log, values and so text do not."""
+        log.write("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__)
+        message = f"The model's process made a mistake ({type(error).__name__}); its log knows more."
+        self._pipe.fail(request.id, "internal", message)
+
+    def _load(self, request: Load) -> None:
+        told = 0.0
+
+        def progress(fraction: float, layers: int) -> None:
+            nonlocal told
+            now = time.monotonic()
+            if fraction in (0.0, 1.0) or now - told >= PROGRESS_SECONDS:
+                told = now
+                self._pipe.send(Loading(id=request.id, fraction=min(fraction, 1.0), gpu_layers=layers))
+
+        with self._model_lock:
+            if self._loaded is not None:
+                self._sequence, loaded, self._loaded = None, self._loaded, None
+                loaded.close()
+            loaded = load(request, progress, lambda: self._pipe.cancelled)
+            self._loaded = loaded
+            if loaded.context is not None:
+                self._sequence = LiveSequence(
+                    loaded.context,
+                    loaded.vocabulary,
+                    sliding_window=loaded.model.sliding_window,
+                    on_gpu=loaded.described.gpu_layers > 0,
+                )
+        self._pipe.send(loaded.described)
+
+    def _count(self, request: Count) -> None:
+        if self._loaded is None:
+            raise GenerateError("request", "No model is loaded.")
+        tokens = tokenize(self._loaded.vocabulary, request.spans)
+        self._pipe.send(Counted(id=request.id, tokens=count(request.spans, tokens)))
+
+    def _count_aside(self, request: Count) -> bool:
+        """While a reply is written, tokens can be counted beside it: the vocabulary is only read."""
+        if not self._generating:
+            return False
+        with self._model_lock:
+            try:
+                self._count(request)
+            except Exception as error:  # noqa: BLE001 - the reading thread must live
+                self._blame(request, error)
+        return True
+
+    def _generate(self, request: Generate) -> None:
+        if self._sequence is None:
+            raise GenerateError("request", "No model is loaded.")
+        self._generating = True
+        try:
+            listener = _Listener(self._pipe, request.id)
+            reply = Reply(self._sequence, request, listener, lambda: self._pipe.cancelled)
+            self._pipe.send(reply.run())
+        finally:
+            self._generating = False
+
+    def _describe(self, request: Devices) -> None:
+        info = api.llama_print_system_info() or b""
+        build = Build(
+            id=request.id,
+            llama_cpp_python=llama_cpp.__version__,
+            system_info=info.decode("utf-8", "replace").strip(),
+            supports_gpu_offload=bool(api.llama_supports_gpu_offload()),
+            devices=offload.devices(),
+        )
+        self._pipe.send(build)
+
+    def _abort(self) -> None:
+        sequence = self._sequence
+        if sequence is not None:
+            sequence.context.abort()
+
+    def _resume(self) -> None:
+        if self._sequence is not None:
+            self._sequence.context.resume()
+
+
+class _Listener:
+    """Sends a reply's progress as events."""
+
+    def __init__(self, pipe: Pipe, id: int) -> None:
+        self._pipe = pipe
+        self._id = id
+
+    def reading(self, event: Reading) -> None:
+        self._pipe.send(event)
+
+    def text(self, text: str) -> None:
+        self._pipe.text(self._id, text)

@@ -1,0 +1,42 @@
+"""Tail-free sampling: cuts where the curve of sorted probabilities stops bending.
+
+The arithmetic is that of llama.cpp's `llama_sampler_tail_free_apply` (before October 2024, b3995), which
+KoboldCpp keeps; the reference variant is that of KoboldAI's and text-generation-webui's TailFreeLogitsWarper.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["softmax", "tail_free_keep"]
+
+Floats = npt.NDArray[np.float32]
+
+FLAT = 1e-6
+"""Second differences that sum to less are noise; the weights are then uniform."""
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities of logits that are sorted in descending order, in float32 as llama.cpp computes them."""
+    weights = np.exp(logits - logits[0])
+    return np.asarray(weights / weights.sum(dtype=np.float32), np.float32)
+
+
+def tail_free_keep(p: Floats, z: float, min_keep: int = 1, reference: bool = False) -> int:
+    """How many of the probabilities, sorted in descending order, stay: at least 1, all when z >= 1.
+
+    `reference` keeps one more than llama.cpp does, and always drops the last.
+    """
+    n = p.size
+    if z >= 1 or n <= 2:
+        return n
+    first = p[:-1] - p[1:]
+    second = np.abs(first[:-1] - first[1:])
+    total = second.sum(dtype=np.float32)
+    weights = second / total if total > FLAT else np.full(n - 2, 1 / (n - 2), np.float32)
+    cumulated = np.cumsum(weights, dtype=np.float32)
+    hits = np.flatnonzero((cumulated > z) & ((np.arange(n - 2) >= min_keep) | reference))
+    if not hits.size:
+        return n - int(reference)
+    return max(int(hits[0]) + int(reference), min_keep)
