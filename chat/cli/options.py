@@ -83,7 +83,7 @@ def _options(screen: bool) -> list[Callable[..., Any]]:
     ]
     if screen:
         shared.append(
-            click.option("--mouse/--no-mouse", default=True, help="Leave the mouse to the terminal.")
+            click.option("--mouse/--no-mouse", default=True, help="Whether the screen takes the mouse.")
         )
     return shared
 

@@ -39,26 +39,18 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(id: str, as_json: bool) -> None:
     """One format, sampling or both, whole."""
-    import yaml
-
     library = _library()
-    found = {
-        kind: _values(preset)
-        for kind, preset in (
-            ("format", _find(library.formats(), id)),
-            ("sampling", _find(library.samplings(), id)),
-        )
-        if preset is not None
-    }
+    presets = {"format": _find(library.formats(), id), "sampling": _find(library.samplings(), id)}
+    found = {kind: _values(preset) for kind, preset in presets.items() if preset is not None}
     if not found:
         from presets.errors import nearest
 
-        names = [preset.id for preset in (*library.formats(), *library.samplings())]
+        names = [f.id for f in library.formats()] + [s.id for s in library.samplings()]
         raise click.ClickException(f"no format and no sampling is called {id!r}{nearest(id, names)}")
     if as_json:
         write_json(found)
     else:
-        write(yaml.safe_dump(found, allow_unicode=True, sort_keys=False, width=100).rstrip())
+        write(_yaml(found).rstrip())
 
 
 def _library() -> PresetLibrary:
@@ -79,3 +71,18 @@ def _values(preset: PromptFormat | NamedSampling) -> dict[str, Any]:
         values["sampling"] = preset.model_dump(mode="json")["sampling"]
         del values["values"]
     return values
+
+
+def _yaml(values: dict[str, Any]) -> str:
+    """YAML in which a text with line breaks stays on one line, its breaks written as escapes."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = '"' if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return yaml.dump(values, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=100)

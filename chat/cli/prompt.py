@@ -91,7 +91,7 @@ def _history(opening: Opening, file: Path | None) -> _History:
         turns = turns_of(known.tree.path())
         return _History(turns, persona, chat.created, chat.dice, chat.window, chat.options)
     persona = opening.persona()
-    macros = macros_of(opening.card, persona, dice=opening.launch.seed or 0)
+    macros = macros_of(opening.card, persona, None, opening.launch.seed or 0)
     if file is not None:
         from chat.cli.chat_file import read_turns
 

@@ -1,0 +1,118 @@
+"""`rpchat doctor`: what is installed, what lies where, and the one command that mends what is wrong."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chat.cli.printing import write, write_json
+
+if TYPE_CHECKING:
+    from chat.cli.checks import Check
+    from chat.engine.protocol import Build
+    from chat.settings import Folders
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for a bug report.")
+@click.pass_context
+def command(context: click.Context, as_json: bool) -> None:
+    """Check this installation: versions, llama.cpp and the GPU, models, folders, database.
+
+    Exit status 1 when something is wrong; the command that mends it stands below it.
+    """
+    from chat.cli import checks as look
+    from chat.settings import Folders
+
+    folders = Folders.find()
+    build, error = _build(folders)
+    gpu = look.find_gpu()
+    settings, settings_checks = look.check_settings(folders)
+    models, model_checks = look.check_models(settings)
+    database = look.read_database(folders.database)
+    checks = [
+        *look.check_system(),
+        *look.check_llama(build, error, gpu),
+        *model_checks,
+        *settings_checks,
+        *look.check_folders(folders),
+        look.check_database(database),
+    ]
+    if as_json:
+        write_json(
+            {
+                "versions": look.versions(),
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+                "cores": look.cores(),
+                "terminal": {
+                    name: os.environ.get(name) for name in ("TERM", "COLORTERM", "NO_COLOR", "TMUX")
+                },
+                "llama": build.model_dump(exclude={"op", "id"}) if build else None,
+                "llama_error": error or None,
+                "gpu": look.gpu_values(gpu),
+                "models": [_model(file) for file in models],
+                "places": {
+                    name: {"path": str(path), "exists": path.exists()}
+                    for name, path in look.places(folders).items()
+                },
+                "database": database,
+                "checks": [{"verdict": c.verdict, "what": c.what, "fix": c.fix or None} for c in checks],
+                "fix": next((c.fix for c in checks if c.verdict == "FAIL" and c.fix), None),
+            }
+        )
+    else:
+        known = look.versions()
+        write(
+            f"rpchat {known.pop('rpchat')}: "
+            + ", ".join(f"{name} {v or 'missing'}" for name, v in known.items())
+        )
+        for check in checks:
+            write(_line(check))
+        if build is not None:
+            write(f"llama.cpp: {build.system_info}")
+            for device in build.devices:
+                write(f"device: {device.name} {device.description}, {device.memory_total / 1e9:.1f} GB")
+        for name, path in look.places(folders).items():
+            write(f"{name}: {path}{'' if path.exists() else ' (not there yet)'}")
+    if any(check.verdict == "FAIL" for check in checks):
+        context.exit(1)
+
+
+def _line(check: Check) -> str:
+    label = f"[{check.verdict}]"
+    fix = f"\n       fix: {check.fix}" if check.fix else ""
+    return f"{label:<6} {check.what}{fix}"
+
+
+def _build(folders: Folders) -> tuple[Build | None, str]:
+    """The build of llama.cpp as its own process tells it, else why it does not start."""
+    import tempfile
+
+    from chat.engine.client import Engine
+    from chat.engine.surface import EngineError
+
+    log = folders.worker_log
+    with tempfile.TemporaryDirectory() as passing:
+        # A look at an installation that has never run leaves no folder behind.
+        engine = Engine(log if log.parent.is_dir() else Path(passing, log.name))
+        try:
+            return engine.devices(), ""
+        except EngineError as error:
+            return None, str(error)
+        finally:
+            engine.close()
+
+
+def _model(file: Any) -> dict[str, Any]:
+    return {
+        "path": str(file.path),
+        "size": file.size,
+        "quantization": file.quantization or None,
+        "architecture": file.architecture or None,
+        "problem": file.problem,
+    }
