@@ -41,8 +41,8 @@ _SUMMARIES = f"""
     ORDER BY head_seq DESC
 """
 
-# A message is gone when it, or one above it, is removed and not restored; it is replaced when it was continued
-# and has no replies of its own.
+# A message is gone when it, or one above it, is removed and not restored; it is replaced when continued
+# with no replies of its own.
 _HITS = f"""
     WITH RECURSIVE
     gone (id) AS (

@@ -1,22 +1,32 @@
-"""The prompt of a chat: macros, lore and the turns, put together for `presets.prompt.build`."""
+"""From a chat to its prompt: macros, the card's lorebook and `presets.prompt.build`, in one place."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from random import Random
 
+from cards.activation import activate
 from cards.card import Card
-from cards.lorebook import activate
+from cards.lore_entry import Entry
+from cards.lore_values import LoreScene, LoreSettings
 from cards.macros import Macros
+from chat.records import Chat
+from chat.rows import new_message
 from chat.tree import Message
 from presets.format import PromptFormat
 from presets.prompt import build
-from presets.values import Budget, LoreInsertion, Mode, Persona, Prompt, Turn, Window
+from presets.values import Budget, LoreInsertion, Mode, Persona, Prompt, Segment, Turn, Window
+
+NOTE_DEPTH = 4
+"""Where entries go that a book hangs on the author's note: SillyTavern's depth of it."""
+
+LORE_SHARE = 0.25
+"""Of a prompt's budget, what a lorebook may take at most."""
 
 
-def turns_of(path: Sequence[Message]) -> list[Turn]:
-    """A chat's active path as its prompts see it: hidden messages are left out."""
+def turns_of(path: Iterable[Message]) -> list[Turn]:
+    """The messages that the model gets to see; hidden ones stay out."""
     return [
         Turn(message.role, message.name, message.text, f"message {message.id}")
         for message in path
@@ -24,27 +34,16 @@ def turns_of(path: Sequence[Message]) -> list[Turn]:
     ]
 
 
-def macros_of(card: Card, persona: Persona, *, clock: datetime | None = None, dice: int = 0) -> Macros:
-    """The macros of one chat; the same clock and dice give the same texts."""
-    return Macros.for_card(card, persona.name, persona.description, clock=clock, dice=Random(dice))
-
-
-def lore_of(card: Card, turns: Sequence[Turn]) -> list[LoreInsertion]:
-    """The entries of the card's own book that the newest turns call for."""
-    book = card.character_book
-    if book is None:
-        return []
-    found = activate(book, [f"{turn.name}: {turn.text}" for turn in turns])
-    return [
-        LoreInsertion(
-            text=entry.content,
-            source=f"lore {book.name or card.name}/{entry.label}",
-            position=entry.position if entry.position in ("before_char", "after_char") else "depth",
-            depth=entry.depth,
-            role=entry.role,
-        )
-        for entry, _ in found.fired
-    ]
+def macros_of(card: Card, persona: Persona, clock: datetime | None, dice: int) -> Macros:
+    """The macros of one chat: the same clock and dice give the same text, all through the chat."""
+    return Macros.for_card(
+        card,
+        persona.name or "User",
+        persona.description,
+        clock=clock.astimezone() if clock else None,
+        dice=Random(dice),
+        pick_seed=str(dice),
+    )
 
 
 def prompt_of(
@@ -60,7 +59,12 @@ def prompt_of(
     budget: Budget | None = None,
     window: Window | None = None,
 ) -> Prompt:
-    """The exact prompt for the next turn. Raises PromptTooLong, ValueError."""
+    """The exact prompt for the next turn.
+
+    `clock` is when the chat began, `dice` its seed: what a card leaves to chance and time stands still, so
+    that the prompt's beginning is the same from turn to turn. Raises PromptTooLong and ValueError.
+    """
+    macros = macros_of(card, persona, clock, dice)
     return build(
         card,
         persona,
@@ -68,8 +72,69 @@ def prompt_of(
         turns,
         mode=mode,
         options=options,
-        macros=macros_of(card, persona, clock=clock, dice=dice),
-        lore=lore_of(card, turns),
+        macros=macros,
+        lore=lore_of(card, persona, turns, macros, dice, budget),
         budget=budget,
         window=window,
     )
+
+
+def lore_of(
+    card: Card,
+    persona: Persona,
+    turns: Sequence[Turn],
+    macros: Macros,
+    dice: int,
+    budget: Budget | None = None,
+) -> list[LoreInsertion]:
+    """The entries of the card's book that fire on the turns, for `build`; their macros are not expanded yet.
+
+    Chance is drawn from the chat's dice and the last turn: asked again for the same turn, the book answers
+    the same.
+    """
+    book = card.character_book
+    if book is None:
+        return []
+    names = {"char": card.call_name, "user": persona.name or "User", "system": ""}
+    activation = activate(
+        book,
+        [f"{turn.name or names[turn.role]}: {turn.text}" for turn in turns],
+        settings=LoreSettings(budget=int(budget.tokens * LORE_SHARE) if budget else None),
+        scene=LoreScene(card.name, tuple(card.tags), sum(turn.role == "char" for turn in turns)),
+        dice=Random(f"{dice} {turns[-1].source if turns else ''}"),
+        count=_counter(budget) if budget else len,
+        expand=macros.expand,
+        expand_for_scan=lambda text: macros.expand(text, view="scan"),
+    )
+    found = (_insertion(fired.book or card.name, fired.entry) for fired in activation.fired)
+    return [insertion for insertion in found if insertion is not None]
+
+
+def _counter(budget: Budget) -> Callable[[str], int]:
+    """Tokens of one text by itself."""
+    return lambda text: sum(budget.count([Segment("lore", "", text, False)]))
+
+
+def _insertion(book: str, entry: Entry) -> LoreInsertion | None:
+    """Where an entry goes; None for an outlet, which no prompt asks for by itself."""
+    source = f"lore {book}/{entry.label}"
+    match entry.position:
+        case "outlet":
+            return None
+        case "before_char" | "after_char":
+            return LoreInsertion(entry.content, source, entry.position)
+        case "examples_top" | "examples_bottom":
+            return LoreInsertion(entry.content, source, "after_char")
+        case "note_top" | "note_bottom":
+            return LoreInsertion(entry.content, source, "depth", NOTE_DEPTH, entry.role)
+        case "depth":
+            return LoreInsertion(entry.content, source, "depth", entry.depth, entry.role)
+
+
+def greetings_of(chat: Chat, card: Card, persona: Persona) -> list[Message]:
+    """The card's greetings as sibling roots, their macros expanded once and for all."""
+    macros = macros_of(card, persona, chat.created, chat.dice)
+    return [
+        new_message(chat.id, None, "char", card.call_name, macros.expand(greeting))
+        for greeting in card.greetings
+    ]

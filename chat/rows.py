@@ -80,18 +80,13 @@ def read_messages(rows: Sequence[Sequence[Any]]) -> list[Message]:
     generations = iter(json.loads(f"[{','.join(row[8] for row in rows if row[8] is not None)}]"))
     return [
         Message(
-            id_,
-            chat_id,
-            parent_id,
-            role,
-            name,
-            text,
-            bool(hidden),
-            from_milliseconds(created),
-            None if generation is None else _read_generation(next(generations), sampling),
-            continues,
+            *row[:6],
+            bool(row[6]),
+            from_milliseconds(row[7]),
+            None if row[8] is None else _read_generation(next(generations), row[9]),
+            row[10],
         )
-        for id_, chat_id, parent_id, role, name, text, hidden, created, generation, sampling, continues in rows
+        for row in rows
     ]
 
 
