@@ -7,41 +7,21 @@ import os
 import struct
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import gguf
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chat.gguf import _BLOCKS, _QUANTIZATIONS, GGUFError, read_header
 
-
-def write_model(path: Path, *, tokens: int = 8, tensors: bool = True, architecture: str = "llama") -> Path:
-    """A small GGUF file with a vocabulary and, if asked, one tensor."""
-    writer = gguf.GGUFWriter(path, architecture)
-    writer.add_name("Tiny Model")
-    writer.add_file_type(15)
-    writer.add_context_length(4096)
-    writer.add_block_count(2)
-    writer.add_head_count_kv([4, 8])
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list([f"<token {number}>" for number in range(tokens)])
-    writer.add_token_scores([0.0] * tokens)
-    writer.add_chat_template("{% for message in messages %}<|im_start|>{% endfor %}")
-    if tensors:
-        writer.add_tensor("token_embd.weight", np.zeros((tokens, 64), dtype=np.float32))
-        writer.add_tensor("output.weight", np.zeros((4, 32), dtype=np.float16))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+WriteModel = Callable[..., Path]
 
 
-def test_a_header_gives_metadata_lengths_and_tensors(tmp_path: Path) -> None:
-    header = read_header(write_model(tmp_path / "tiny.gguf"))
+def test_a_header_gives_metadata_lengths_and_tensors(tmp_path: Path, tiny_model: WriteModel) -> None:
+    header = read_header(tiny_model(tmp_path / "tiny.gguf"))
     assert header.text("general.name") == "Tiny Model"
     assert header.architecture == "llama"
     assert header.quantization == "Q4_K_M"
@@ -66,8 +46,8 @@ def test_sizes_and_names_are_those_of_the_gguf_package() -> None:
             assert kind.name.replace("ALL_", "").replace("MOSTLY_", "").startswith(_QUANTIZATIONS[kind.value])
 
 
-def test_a_download_that_stopped_is_seen(tmp_path: Path) -> None:
-    whole = write_model(tmp_path / "tiny.gguf").read_bytes()
+def test_a_download_that_stopped_is_seen(tmp_path: Path, tiny_model: WriteModel) -> None:
+    whole = tiny_model(tmp_path / "tiny.gguf").read_bytes()
     cut = tmp_path / "cut.gguf"
     cut.write_bytes(whole[:-100])
     assert read_header(cut).truncated
@@ -145,8 +125,8 @@ def test_lying_lengths_allocate_nothing(tmp_path: Path, length: int) -> None:
         tracemalloc.stop()
 
 
-def test_a_large_vocabulary_is_stepped_over_in_a_blink(tmp_path: Path) -> None:
-    path = write_model(tmp_path / "large.gguf", tokens=262_144, tensors=False)
+def test_a_large_vocabulary_is_stepped_over_in_a_blink(tmp_path: Path, tiny_model: WriteModel) -> None:
+    path = tiny_model(tmp_path / "large.gguf", tokens=262_144, tensors=False)
     best = min(_seconds(path) for _ in range(5))
     assert best < 0.1
     assert read_header(path).lengths["tokenizer.ggml.tokens"] == 262_144
@@ -160,10 +140,12 @@ def _seconds(path: Path) -> float:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_no_bytes_raise_anything_but_the_own_error(tmp_path: Path, data: st.DataObject) -> None:
+def test_no_bytes_raise_anything_but_the_own_error(
+    tmp_path: Path, tiny_model: WriteModel, data: st.DataObject
+) -> None:
     whole = tmp_path / "whole.gguf"
     if not whole.exists():
-        write_model(whole)
+        tiny_model(whole)
     source = bytearray(whole.read_bytes()[:1500])
     for _ in range(data.draw(st.integers(0, 6))):
         at = data.draw(st.integers(4, len(source) - 9))
