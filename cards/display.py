@@ -53,9 +53,7 @@ def display_text(text: str, *, single_line: bool = False, limit: int | None = No
         text = " ".join(text.split())
         if not text.isascii():
             text = _thinned(_ZERO_WIDTH_RUN.sub(r"\1", text))
-    if limit is not None and (len(text) > limit or cells(text) > limit):
-        text = _cut(text, limit)
-    return text
+    return text if limit is None or len(text) * 2 <= limit else _cut(text, limit)
 
 
 def cells(text: str) -> int:
@@ -80,11 +78,13 @@ def _thinned(text: str) -> str:
 
 
 def _cut(text: str, limit: int) -> str:
+    """The text, or as much of it as leaves a cell for the ellipsis."""
     used = 0
+    room = None
     for index, character in enumerate(text):
-        width = _width(character)
-        if used + width > limit - 1:
-            shortened = text[:index].rstrip()
-            return shortened + "…" if limit > 0 else ""
-        used += width
+        used += _width(character)
+        if room is None and used > limit - 1:
+            room = index
+        if used > limit:
+            return text[:room].rstrip() + "…" if limit > 0 else ""
     return text
