@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +12,7 @@ from chat.cli.printing import warn, write, write_json, write_table
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from chat.opening import Opening
     from chat.store import Store
     from chat.tree import Message
 
@@ -20,11 +22,15 @@ def command() -> None:
     """Chats: what was said."""
 
 
-def _store() -> Store:
+def _opening(card: str | None = None) -> Opening:
     from chat.launch import Launch
     from chat.opening import Opening
 
-    opening = Opening(Launch())
+    return Opening(Launch(card=card))
+
+
+def _store(opening: Opening | None = None) -> Store:
+    opening = opening or _opening()
     store = opening.store
     for notice in opening.notices:
         warn(notice)
@@ -156,3 +162,48 @@ def delete(chat: str) -> None:
     chat_id = store.find_chat(chat)
     store.delete_chat(chat_id)
     write(f"chat {chat_id} is deleted")
+
+
+@command.command()
+@click.argument("chat", metavar="ID")
+@click.option(
+    "--to", "kind", type=click.Choice(["jsonl", "text"]), default="jsonl", help="SillyTavern's, or plain."
+)
+@click.option("-o", "output", metavar="FILE|-", default="-", help="Where to; - is stdout.")
+def export(chat: str, kind: str, output: str) -> None:
+    """The active path of a chat, exact: as SillyTavern reads it (with swipes), or as plain text."""
+    from chat.interchange import export_jsonl, export_text
+
+    store = _store()
+    opened = store.open_chat(store.find_chat(chat))
+    text = export_jsonl(opened.chat, opened.tree) if kind == "jsonl" else export_text(opened.tree)
+    data = f"{text.rstrip()}\n".encode("utf-8", "replace")
+    if output == "-":
+        click.echo(data, nl=False)
+        return
+    from chat.files import write_atomically
+
+    file = Path(output).expanduser()
+    write_atomically(file, data)
+    write(f"{file}: {len(opened.tree.path())} messages")
+
+
+@command.command("import")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--card", metavar="REF", help="The character's card; without it, the one of the name in the file."
+)
+def import_(paths: tuple[Path, ...], card: str | None) -> None:
+    """Store SillyTavern chats (.jsonl) as new ones; swipes become siblings."""
+    from chat.interchange import import_chat, read_chat_file
+
+    for path in paths:
+        file = read_chat_file(path.expanduser())
+        if card is None and not file.character_name:
+            raise click.UsageError(f"{path} names no character; name the card with --card")
+        opening = _opening(card or file.character_name)
+        store = _store(opening)
+        chat = import_chat(store, file, card_ref=opening.card_ref, card=opening.card)
+        for problem in file.problems:
+            warn(f"{path}: {problem}")
+        write(f"{path}: {len(file.messages)} messages, chat {chat.id}")

@@ -93,11 +93,12 @@ def _history(opening: Opening, file: Path | None) -> _History:
     persona = opening.persona()
     macros = macros_of(opening.card, persona, None, opening.launch.seed or 0)
     if file is not None:
-        from chat.cli.chat_file import read_turns
+        from chat.interchange import read_chat_file
 
-        turns = read_turns(file)
-        if turns and turns[0].role == "char":
-            turns[0] = replace(turns[0], text=macros.expand(turns[0].text))
+        read = read_chat_file(file)
+        for problem in read.problems:
+            warn(f"{file.name}: {problem}")
+        turns = read.turns(macros)
     else:
         greetings = opening.card.greetings if not opening.format().begins_with_reply else []
         turns = [Turn("char", "", macros.expand(greeting), "greeting") for greeting in greetings[:1]]
@@ -150,7 +151,7 @@ def _budget(opening: Opening) -> Iterator[Budget | None]:
         assert model.path is not None  # with --model there is one, or choosing it has failed
         engine.load(model.path, vocabulary_only=True).wait()
         yield Budget(
-            max(context - reply, 1),
+            context - min(reply, max(context // 2, 1)),
             lambda segments: engine.count([Span(text=s.text, trusted=s.trusted) for s in segments]),
         )
     finally:
