@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from presets.assembly import Block
-from presets.values import Budget, Dropped, PromptTooLong, Window
+from presets.values import Budget, Dropped, PromptTooLong, Turn, Window
 
 KEPT_SHARE = 0.7
 """History keeps at most this share of its room when it slides, so that it need not slide again soon."""
@@ -16,6 +16,9 @@ REOPENED_SHARE = KEPT_SHARE / 2
 
 COUNTED_AT_MOST = 400
 """Turns left out whose tokens are counted; a chat may have tens of thousands."""
+
+LONGEST_TOKEN = 32
+"""Characters that prose never puts into a token on average: what is longer is not even counted."""
 
 Render = Callable[[int, bool], list[Block]]
 """The prompt from a turn of the history on, with or without examples."""
@@ -58,24 +61,25 @@ class _Counted:
         return {block.turn: tokens for block, tokens in each if block.turn is not None}
 
 
-def fit(
-    render: Render, sources: Sequence[str], last: int, budget: Budget, window: Window, examples: str
-) -> Fitted:
+def fit(render: Render, turns: Sequence[Turn], budget: Budget, window: Window, examples: str) -> Fitted:
     """The longest prompt that fits, by the rules of this module.
 
-    `sources` are those of the whole chat's turns, the continued one included; `last` is the index that the
-    prompt may begin with at the latest; `examples` is `gradual`, `pinned` or `never`.
+    `turns` are the whole chat's, the continued one included; the last of them always stays. `examples` is
+    `gradual`, `pinned` or `never`.
 
     Raises PromptTooLong when not even that fits.
     """
-    first = min(sources.index(window.first_turn), last) if window.first_turn in sources else 0
+    sources = [turn.source for turn in turns]
+    last = max(len(turns) - 1, 0)
+    oldest = _oldest_to_count(turns, budget)
+    first = max(oldest, sources.index(window.first_turn) if window.first_turn in sources else 0)
     with_examples = examples == "pinned" or (examples == "gradual" and not window.without_examples)
     counted = _count(render(first, with_examples), budget)
     if counted.total > budget.tokens and examples == "gradual" and counted.has_examples:
         with_examples = False
         counted = _count(render(first, with_examples), budget)
-    if first and counted.total <= budget.tokens and _is_short(counted, budget):
-        first = 0
+    if first > oldest and counted.total <= budget.tokens and _is_short(counted, budget):
+        first = oldest
         counted = _count(render(first, with_examples), budget)
     while counted.total > budget.tokens:
         if first >= last:
@@ -93,6 +97,16 @@ def fit(
 
 def _count(blocks: list[Block], budget: Budget) -> _Counted:
     return _Counted(blocks, budget.count([segment for block in blocks for segment in block.segments]))
+
+
+def _oldest_to_count(turns: Sequence[Turn], budget: Budget) -> int:
+    """The turn before which there is surely no room, so that a chat of years is not tokenized whole."""
+    left = LONGEST_TOKEN * max(budget.tokens, 0)
+    for index in range(len(turns) - 1, 0, -1):
+        left -= len(turns[index].text)
+        if left < 0:
+            return index
+    return 0
 
 
 def _room(counted: _Counted, budget: Budget) -> int:

@@ -71,9 +71,8 @@ def build(
     )
     if budget is None:
         return replace(prompt, segments=_flat(render(0, chosen.get("examples", "never") != "never")))
-    sources = [turn.source for turn in (*script.history, *([script.continued] if script.continued else []))]
-    last = max(len(sources) - 1, 0)
-    fitted = fit(render, sources, last, budget, window, chosen.get("examples", "never"))
+    spoken = [*script.history, *([script.continued] if script.continued else [])]
+    fitted = fit(render, spoken, budget, window, chosen.get("examples", "never"))
     return replace(
         prompt,
         segments=_flat(fitted.blocks),

@@ -341,4 +341,6 @@ def test_length_words() -> None:
 def test_every_option_value_is_taken(format: str) -> None:
     for name, values in LIBRARY.format(format).options().items():
         for value in values:
-            assert made(format, ("char", "g"), options={name: value}).segments[-1].kind == "open"
+            prompt = made(format, ("user", "u"), options={name: value})
+            # Where names are off, a Mistral's open turn is what follows [/INST]: nothing yet.
+            assert prompt.segments[-1].kind == "open" or prompt.text.endswith("[/INST]")

@@ -1,0 +1,69 @@
+"""`--set`: settings by name, refused with the nearest one."""
+
+from __future__ import annotations
+
+import pytest
+
+from presets.errors import PresetError
+from presets.library import PresetLibrary
+from presets.settings import apply_settings
+
+LIBRARY = PresetLibrary()
+LIMARP = LIBRARY.sampling("limarp-v1").sampling
+
+
+def test_values_and_options_by_one_name() -> None:
+    sampling, options = apply_settings(
+        LIMARP,
+        LIBRARY.format("metharme"),
+        {
+            "temperature": "0.9",
+            "top-k": "40",
+            "names": "on",
+            "length": "Short",
+            "ban_eos": "off",
+            "dry_sequence_breakers": r"\n",
+        },
+    )
+    assert sampling == LIMARP.model_copy(
+        update={"temperature": 0.9, "top_k": 40, "ban_eos": False, "dry_sequence_breakers": ("\n",)}
+    )
+    assert options == {"names": "on", "length": "short", "ban_eos": "off"}
+    assert LIMARP.temperature == 0.7
+
+
+def test_nothing_set_changes_nothing() -> None:
+    assert apply_settings(LIMARP, LIBRARY.format("chatml"), {}) == (LIMARP, {})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("temperatur", "1", "no setting 'temperatur'; did you mean temperature?"),
+        ("temp", "1", "did you mean temperature?"),
+        ("rep_pen", "1", "did you mean repeat_penalty?"),
+        ("nmaes", "on", "did you mean names?"),
+        ("xyzzy", "1", "there are ban_eos, card_system_prompt"),
+        ("temperature", "99", "temperature=99: input should be less than or equal to 10"),
+        ("temperature", "-1", "temperature=-1: "),
+        ("temperature", "nan", "temperature=nan: "),
+        ("temperature", "hot", "temperature=hot: input should be a valid number"),
+        ("temperature", "", "temperature=: "),
+        ("top_k", "4.5", "top_k=4.5: "),
+        ("dry_multiplier", "inf", "dry_multiplier=inf: "),
+        ("tfs_variant", "other", "tfs_variant=other: "),
+        ("ban_eos", "perhaps", "ban_eos=perhaps: format metharme takes off, on"),
+        ("length", "lng", "length=lng: format metharme takes long, short, medium"),
+        ("names", "maybe", "names=maybe: format metharme takes off, on"),
+    ],
+)
+def test_refused_in_one_line(name: str, value: str, message: str) -> None:
+    with pytest.raises(PresetError) as failure:
+        apply_settings(LIMARP, LIBRARY.format("metharme"), {name: value})
+    assert message in str(failure.value)
+    assert "\n" not in str(failure.value)
+
+
+def test_an_option_that_the_format_lacks() -> None:
+    with pytest.raises(PresetError, match="no setting 'length'"):
+        apply_settings(LIMARP, LIBRARY.format("chatml"), {"length": "long"})
