@@ -27,8 +27,6 @@ class Actions:
         """The message that the box holds for a change."""
         self._draft = ""
         """What was in the box before the edit."""
-        self.owed = False
-        """The user spoke before the model was ready: the answer comes when it is."""
 
     def run(self, command_id: str, argument: str = "") -> None:
         """Do what a command says; a store that cannot do it is told in the banner."""
@@ -68,19 +66,15 @@ class Actions:
         return False
 
     def _answer(self, session: Session) -> None:
-        if self._screen.engine_ready:
-            self.owed = False
-            self._screen.replies.start(session, session.reply)
-        else:
-            self.owed = True
-            self._screen.tell_waiting()
+        """The character's turn; a session waits by itself for a model that is still being loaded."""
+        if self._screen.engine.state == "failed":
+            self._screen.load_again()
+        self._screen.replies.start(session, session.reply)
 
-    def answer_what_is_owed(self) -> None:
-        """The model is ready now."""
+    def begin_chat(self) -> None:
+        """Some formats have no greeting: the character speaks first, as soon as it can."""
         session = self._screen.session
-        if session is None or self._screen.replies.running:
-            return
-        if session.wants_reply() and (self.owed or not session.path()):
+        if session is not None and not session.path() and session.wants_reply() and self._screen.has_model:
             self._answer(session)
 
     def impersonate(self) -> None:
@@ -103,19 +97,17 @@ class Actions:
 
     def regenerate(self) -> None:
         """Another reply; what failed, again."""
-        if self._screen.engine_failed:
+        failed = self._screen.replies.failed
+        if self._screen.engine.state == "failed":
             self._screen.load_again()
-            return
-        if self._screen.replies.failed:
+            if not failed:
+                return
+        if failed:
             self._make(lambda session: session.retry)
             return
-        session = self._screen.session
-        if session is not None and session.wants_reply():
-            self._make(lambda session: session.reply)
-            return
         target = self._target()
-        if target is None or target.role != "char":
-            self._screen.tell("There is no reply to make anew.")
+        if target is None or (target.parent_id is None and target.generation is None):
+            self._screen.tell("There is no reply to make anew: the greetings are the card's own.")
             return
         self._make(lambda session: lambda: session.regenerate(target.id))
 
@@ -131,8 +123,8 @@ class Actions:
         session = self._screen.session
         if session is None:
             return
-        if not self._screen.engine_ready and not self._screen.replies.failed:
-            self._screen.tell_waiting()
+        if not self._screen.has_model:
+            self._screen.tell("There is no model to answer.")
             return
         self._screen.replies.when_idle(lambda: self._screen.replies.start(session, events(session)))
 

@@ -33,7 +33,7 @@ TAB = "    "
 NAME_CELLS = 40
 
 NOTES = {
-    "length": "cut at the length limit",
+    "length": "cut at the length limit; Ctrl+G goes on",
     "cancelled": "stopped",
     "interrupted": "interrupted",
 }

@@ -55,11 +55,13 @@ class Replies:
         """A reply is being made."""
         self.failed = False
         """The last one failed, so that the next try is `Session.retry`."""
+        self.waiting = ""
+        """Why the reply cannot begin yet."""
 
     def start(self, session: Session, events: Callable[[], Iterator[SessionEvent]]) -> None:
         """Iterate over the events in a thread."""
         screen = self._screen
-        self.running, self.failed, self._session = True, False, session
+        self.running, self.failed, self.waiting, self._session = True, False, "", session
         screen.banner.settle()
 
         def work() -> None:
@@ -89,7 +91,8 @@ class Replies:
 
     def end(self, failure: str) -> None:
         """The thread is done."""
-        self.running = False
+        self.running, self.waiting = False, ""
+        self._screen.rpchat.look_at_engine()
         if failure:
             self._screen.banner.say(failure, key=AGAIN)
         self._screen.show_path()
@@ -105,8 +108,8 @@ class Replies:
             case ReplyStarted():
                 self._begin(event)
             case Waiting():
-                self._screen.transcript.say_progress(event.why)
-                self._screen.status.change(reading=None, writing=False)
+                self.waiting = event.why
+                self._screen.show_state()
             case ReadingPrompt():
                 self._reading(event)
             case TextAdded():
@@ -128,6 +131,8 @@ class Replies:
 
     def _begin(self, event: ReplyStarted) -> None:
         session = self._session
+        self.waiting = ""
+        self._screen.rpchat.look_at_engine()
         if session is None or not event.message_id:
             return
         block = Block(event.message_id, "char", session.card.call_name, event.base_text)

@@ -49,7 +49,11 @@ def _wrap_single(line: str, offset: int, width: int, rows: list[Row]) -> None:
         end = cut
         while end > start and line[end - 1] == " ":
             end -= 1
-        if end <= start:  # no space, or nothing but indentation: the word itself is broken
+        if end <= start and line[start] == " ":  # indentation before a word that needs the whole row
+            while start < length and line[start] == " ":
+                start += 1
+            continue
+        if end <= start:  # no space: the word itself is broken
             rows.append((offset + start, offset + start + width))
             start += width
             continue

@@ -76,7 +76,9 @@ _MODES = {"write": " WRITE ", "edit": " EDIT ", "read": " READ "}
 
 def status_content(status: Status, width: int) -> Content:
     """The line at a width in cells."""
-    chip = Content.styled(_MODES[status.mode], "bold reverse" if status.mode != "write" else "bold $accent")
+    chip = Content.styled(
+        _MODES[status.mode], "bold $accent" if status.mode == "write" else "bold reverse $accent"
+    )
     left, right = _left(status), _right(status)
     room = width - cell_len(chip.plain) - 1
     while _cells(left) + _cells(right) + 2 > room and (left or right):

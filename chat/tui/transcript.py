@@ -135,6 +135,8 @@ class Transcript(ScrollView, can_focus=True):
         self._remeasure(same)
         if self.cursor is not None:
             self.cursor = min(self.cursor, len(self.blocks) - 1) if self.blocks else None
+        elif self.has_focus:
+            self._place_cursor()
 
     def begin(self, block: Block, after: str | None) -> None:
         """Let a reply grow below the message `after` (None: at the root); what stood below leaves the
@@ -271,11 +273,16 @@ class Transcript(ScrollView, can_focus=True):
 
     def on_focus(self) -> None:
         """Reading begins at the last message that can be seen."""
-        if self.blocks and self.cursor is None:
-            bottom = self.scroll_offset.y + self.scrollable_content_region.height - 1
-            self.cursor = self._heights.at(min(bottom, self._heights.total - 1))[0]
+        self._place_cursor()
         self._painted.clear()
         self.refresh()
+
+    def _place_cursor(self) -> None:
+        if self.blocks and self.cursor is None:
+            following = self.is_anchored and not self._anchor_released
+            bottom = self.scroll_offset.y + self.scrollable_content_region.height - 1
+            last = len(self.blocks) - 1
+            self.cursor = last if following else self._heights.at(min(bottom, self._heights.total - 1))[0]
 
     def on_blur(self) -> None:
         """The cursor bar goes with the focus."""
@@ -303,21 +310,22 @@ class Transcript(ScrollView, can_focus=True):
         elif step > 0 and self.cursor == len(self.blocks) - 1:
             self.post_message(self.Left())
         else:
-            self.action_move_to(min(max(self.cursor + step, 0), len(self.blocks) - 1))
+            self.action_move_to(min(max(self.cursor + step, 0), len(self.blocks) - 1), end=step < 0)
 
-    def action_move_to(self, index: int) -> None:
-        """To the message at `index`, -1 being the last, and bring it into view."""
+    def action_move_to(self, index: int, end: bool = False) -> None:
+        """To the message at `index`, -1 being the last, and bring it into view: its beginning, or its end."""
         if not self.blocks:
             return
         self.cursor = index % len(self.blocks)
         self._measure_more_until_exact()
         top, bottom = self._heights.top(self.cursor), self._heights.top(self.cursor + 1)
         visible, rows = self.scroll_offset.y, self.scrollable_content_region.height
-        if self.cursor == len(self.blocks) - 1:
+        fits = bottom - top <= rows
+        if self.cursor == len(self.blocks) - 1 and fits:
             self.anchor_again()
-        elif top < visible or bottom - top >= rows:
+        elif (top < visible and fits) or (not fits and not end):
             self._scroll_rows(top - visible)
-        elif bottom > visible + rows:
+        elif bottom > visible + rows or not fits:
             self._scroll_rows(bottom - visible - rows)
 
     @property

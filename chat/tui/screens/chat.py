@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Container, Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
@@ -74,7 +74,7 @@ class ChatScreen(Screen[None]):
         """Portrait column, then header, transcript, banner and box, then the status line."""
         with Horizontal(id="panes"):
             yield CardPane(id="card")
-            with Vertical(id="main"):
+            with Container(id="stage"), Vertical(id="main"):
                 yield Static(id="header")
                 yield Transcript(id="transcript")
                 yield Banner(id="banner")
@@ -200,11 +200,14 @@ class ChatScreen(Screen[None]):
         if session is None:
             self.query_one("#header", Static).update(Content.styled("opening the chat …", "$note"))
             return
-        name = display_text(session.card.name, single_line=True, limit=40)
-        title = display_text(session.chat.title, single_line=True, limit=max(10, self.size.width - 60))
-        parts = [Content.styled(name, "bold $character")]
+        name = display_text(session.card.name, single_line=True, limit=30)
+        title = display_text(
+            session.chat.title, single_line=True, limit=max(8, min(60, self.size.width - 36))
+        )
+        beside = self.has_class("-wide")  # the column there has the name
+        parts = [] if beside and title else [Content.styled(name, "bold $character")]
         if title:
-            parts.append(Content.styled(f"  {title}", "$note"))
+            parts.append(Content.styled(title if beside else f"  {title}", "$note"))
         self.query_one("#header", Static).update(Content.assemble(*parts))
 
     def _show_box(self) -> None:
