@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from cards.book import Lorebook
 from cards.coercion import Coercion
@@ -18,7 +18,7 @@ from cards.lore_entry import LoreRole
 from cards.paths import value_at, with_value
 from cards.shapes import FIELD_ALIASES, Shape, Spec, detect_shape
 
-__all__ = ["Card", "Container", "DepthPrompt", "card_from_document"]
+__all__ = ["COMPARED", "Card", "Container", "DepthPrompt", "card_from_document"]
 
 Container = Literal["png", "json", "yaml", "charx", "jpeg", "webp", "byaf", "markdown"]
 """How the card lay in its file; `jpeg` is a CHARX behind a JPEG."""
@@ -182,7 +182,7 @@ class Card:
     def field_warnings(self) -> list[CardWarning]:
         """Every field read once; what had to be coerced, in the order of the fields, one warning a field."""
         fresh = Card(self.document, self.shape, self.fallback_name)
-        for name in _VIEWED:
+        for name in COMPARED:
             getattr(fresh, name)
         once = {(warning.field, warning.message): warning for warning in fresh._fields.warnings}
         return list(once.values())
@@ -216,7 +216,7 @@ class Card:
         )
 
 
-_VIEWED = (
+COMPARED: Final = (
     "name",
     "description",
     "personality",
@@ -235,6 +235,7 @@ _VIEWED = (
     "character_book",
     "depth_prompt",
 )
+"""The fields of the view."""
 
 
 def agnai_persona(fields: Coercion) -> str:

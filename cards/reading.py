@@ -3,23 +3,25 @@
 
 from __future__ import annotations
 
-import re
-from base64 import b64decode
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any, Final
+from typing import Any
 
 from cards import limits
-from cards.card import Card, card_from_document
+from cards.book import Lorebook
+from cards.card import COMPARED, Card, Container, card_from_document
+from cards.charx import has_zip, read_zip_card
 from cards.errors import CardError, CardWarning
+from cards.exif import is_webp, user_comment
+from cards.file_kinds import binary_kind
 from cards.json_text import decode_text, parse_json
-from cards.png import CARD_KEYWORDS, OTHER_KEYWORDS, TextChunk, is_png, text_chunks
+from cards.markdown import document_from_markdown, is_markdown_card
+from cards.payload import payload_document
+from cards.png_chunks import CARD_KEYWORDS, OTHER_KEYWORDS, TextChunk, is_png, text_chunks
 from cards.shapes import looks_like
+from cards.yaml_text import looks_like_yaml_card, parse_yaml
 
-__all__ = ["read_card", "read_card_file"]
-
-_SPACE: Final = b" \t\r\n\0"
-_BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,3}")
+__all__ = ["read_card", "read_card_file", "read_lorebook"]
 
 
 def read_card(data: bytes, filename: str = "") -> tuple[Card, list[CardWarning]]:
@@ -44,8 +46,33 @@ def _read(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
         raise CardError("too-large", f"the file is over the limit of {limits.FILE // 2**20} MB")
     if is_png(data):
         return _read_png(data, stem)
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")) or (
+        data.startswith(b"\xff\xd8\xff") and has_zip(data)
+    ):
+        return _read_zip(data, stem)
+    if is_webp(data):
+        return _read_webp(data, stem)
     card, warnings = _read_text(data, stem)
     return replace(card, source=data), warnings
+
+
+def _read_zip(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
+    warnings: list[CardWarning] = []
+    found = read_zip_card(data, warnings)
+    card, more = card_from_document(found.document, stem)
+    picture = data.startswith(b"\xff\xd8\xff")
+    container: Container = "byaf" if found.byaf else "jpeg" if picture else "charx"
+    avatar = found.avatar or (data if picture else None)
+    return replace(card, container=container, source=data, avatar=avatar), warnings + more
+
+
+def _read_webp(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
+    comment = user_comment(data)
+    if not comment:
+        raise CardError("no-card", "this WebP picture has no character data; fetch the original file")
+    warnings: list[CardWarning] = []
+    card, more = card_from_document(payload_document(comment, warnings), stem)
+    return replace(card, container="webp", source=data, avatar=data), warnings + more
 
 
 def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
@@ -53,7 +80,7 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     warnings = found.warnings
     candidates = _candidates(found.chunks, warnings)
     failure: CardError | None = None
-    for chunk in candidates:
+    for index, chunk in enumerate(candidates):
         notes: list[CardWarning] = []
         try:
             card, more = card_from_document(payload_document(chunk.text, notes), stem)
@@ -62,6 +89,7 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
             warnings.append(CardWarning(error.code, f"not readable: {error.message}", chunk.keyword))
             continue
         warnings += notes + more
+        _compare(card, candidates[index + 1 :], warnings)
         return replace(card, container="png", source=data, avatar=data), warnings
     if failure is not None:
         raise failure
@@ -88,46 +116,94 @@ def _candidates(chunks: list[TextChunk], warnings: list[CardWarning]) -> list[Te
     ]
 
 
-def payload_document(payload: bytes, warnings: list[CardWarning]) -> dict[str, Any]:
-    """The document in a text chunk: base64 of JSON, tolerantly, or bare JSON. Raises CardError."""
-    text = payload.strip(_SPACE)
-    for _ in range(2):
-        if text.startswith(b"rcc||"):
-            raise CardError(
-                "encrypted", "this card is protected by RisuAI Realm (rcc) and cannot be read elsewhere"
+def _compare(card: Card, others: list[TextChunk], warnings: list[CardWarning]) -> None:
+    """Warns where another copy of the card in the same picture says something else."""
+    for chunk in others[:4]:
+        if chunk.keyword.lower() not in CARD_KEYWORDS:
+            continue
+        try:
+            other, _ = card_from_document(payload_document(chunk.text, []))
+        except CardError as error:
+            warnings.append(
+                CardWarning(error.code, f"a second copy is not readable: {error.message}", chunk.keyword)
             )
-        if text[:1] in (b"{", b"[") or text.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
-            break
-        text = _from_base64(text)
-    document = parse_json(decode_text(text, warnings), warnings)
-    if not isinstance(document, dict):
-        code, message = looks_like(document)
-        raise CardError(code, message)
-    return document
-
-
-def _from_base64(text: bytes) -> bytes:
-    packed = b"".join(text.split()).replace(b"-", b"+").replace(b"_", b"/")
-    if not _BASE64.fullmatch(packed):
-        raise CardError("base64", "the card's text is neither base64 nor JSON")
-    packed = packed.rstrip(b"=")
-    if len(packed) % 4 == 1:
-        raise CardError("base64", "the card's base64 text is cut off")
-    return b64decode(packed + b"=" * (-len(packed) % 4)).strip(_SPACE)
+            continue
+        fields = [name for name in COMPARED if getattr(card, name) != getattr(other, name)]
+        if fields:
+            message = f"a second copy of the card differs and was not used: {', '.join(fields)}"
+            warnings.append(CardWarning("conflict", message, chunk.keyword))
 
 
 def _read_text(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
+    kind = binary_kind(data)
+    if kind:
+        raise CardError("not-a-card", f"not a character card: this is {kind}")
+    if data.startswith(b"rcc||"):
+        payload_document(data, [])
     warnings: list[CardWarning] = []
-    if b"\0" in data[:4096] and not data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise CardError("not-a-card", "not a character card: this is a binary file")
-    text = decode_text(data, warnings).lstrip("\ufeff \t\r\n")
+    if len(data) > 4 * limits.JSON_TEXT:
+        raise CardError("too-large", f"the text is over the limit of {limits.JSON_TEXT // 2**20} MB")
+    text = decode_text(data, warnings).lstrip("\ufeff \t\r\n\0")
     if not text:
         raise CardError("empty", "the file has no text in it")
-    if text[0] not in "{[":
+    container: Container = "json"
+    if text[0] in "{[":
+        document = _json_document(text, warnings)
+    elif is_markdown_card(text):
+        container, document = "markdown", document_from_markdown(text, warnings)
+    elif looks_like_yaml_card(text):
+        container, document = "yaml", parse_yaml(text)
+    else:
         raise CardError("not-a-card", "not a character card: this is a text file")
-    document = parse_json(text, warnings)
     if not isinstance(document, dict):
         code, message = looks_like(document)
         raise CardError(code, message)
     card, more = card_from_document(document, stem)
-    return card, warnings + more
+    return replace(card, container=container), warnings + more
+
+
+def _json_document(text: str, warnings: list[CardWarning]) -> Any:
+    try:
+        return parse_json(text, warnings)
+    except CardError as error:
+        # A chat is one JSON object a line, and its first line names the two who talk.
+        first, _, rest = text.partition("\n")
+        if rest.strip() and error.code == "json":
+            try:
+                code, message = looks_like(parse_json(first, []))
+            except CardError:
+                raise error from error.__cause__
+            if code == "chat":
+                raise CardError(code, message) from error
+        raise
+
+
+def read_lorebook(data: bytes, filename: str = "") -> tuple[Lorebook, list[CardWarning]]:
+    """A lorebook's file: a V2 or V3 book, SillyTavern's World Info, an Agnai memory, or the book inside any
+    card.
+
+    Raises CardError.
+    """
+    stem = PurePath(filename).stem if filename else ""
+    try:
+        if not is_png(data) and data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+            warnings: list[CardWarning] = []
+            document = parse_json(decode_text(data, warnings).lstrip("\ufeff \t\r\n"), warnings)
+            book = _book_document(document)
+            if book is not None:
+                read = Lorebook.read(book, "", warnings)
+                return (read if read.name else replace(read, name=stem)), warnings
+        card, warnings = _read(data, stem)
+    except CardError as error:
+        raise error.at(filename) from error.__cause__
+    if card.character_book is None:
+        raise CardError("no-lorebook", "there is no lorebook in this card", filename)
+    return card.character_book, warnings
+
+
+def _book_document(document: Any) -> dict[str, Any] | None:
+    if not isinstance(document, dict):
+        return None
+    if document.get("spec") == "lorebook_v3" and isinstance(document.get("data"), dict):
+        return dict(document["data"])
+    return document if looks_like(document)[0] == "lorebook" and "data" not in document else None

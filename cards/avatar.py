@@ -1,0 +1,56 @@
+"""Portraits: any picture as a PNG that says nothing about where and with what it was taken.
+
+The one place under `cards` where pixels are decoded, and only when a picture is not a PNG already.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import replace
+
+from cards import limits
+from cards.card import Card
+from cards.errors import CardError
+from cards.png import bare_png, is_png, with_text_of
+
+__all__ = ["picture_as_png", "with_avatar"]
+
+
+def with_avatar(card: Card, picture: bytes) -> Card:
+    """The card with another portrait. Text chunks of the old PNG that are not the card move over untouched.
+
+    `picture` is a PNG, JPEG or WebP; its EXIF data, text and any card inside are removed. Raises CardError.
+    """
+    portrait = bare_png(picture) if is_png(picture) else picture_as_png(picture)
+    if card.avatar is not None and is_png(card.avatar):
+        portrait = with_text_of(portrait, card.avatar)
+    return replace(card, avatar=portrait, source=None, container="png", original=card.original or card)
+
+
+def picture_as_png(picture: bytes) -> bytes:
+    """A JPEG or WebP picture as PNG, upright and without metadata. Raises CardError."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(picture), formats=("JPEG", "WEBP"))
+            if image.width * image.height > limits.AVATAR_PIXELS:
+                raise CardError(
+                    "too-large", f"the picture has over {limits.AVATAR_PIXELS // 10**6} million pixels"
+                )
+            upright = ImageOps.exif_transpose(image)
+            kept = upright.convert("RGBA" if upright.mode in ("RGBA", "LA", "PA", "P") else "RGB")
+            # A new image has pixels and nothing else.
+            clean = Image.new(kept.mode, kept.size)
+            clean.paste(kept)
+            out = io.BytesIO()
+            clean.save(out, "PNG")
+    except CardError:
+        raise
+    except UnidentifiedImageError as error:
+        raise CardError("picture", "this is not a PNG, JPEG or WebP picture") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise CardError("picture", f"the picture cannot be read: {error}") from error
+    return out.getvalue()

@@ -1,0 +1,263 @@
+"""Cards in zip files: CHARX (`card.json` at its root, behind a JPEG too) and Backyard's BYAF.
+
+Nothing is unpacked to a path. Members are found by their exact name and read into memory with a cap; counts
+and sizes are checked before anything is read.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cards import limits
+from cards.byaf import document_from_byaf
+from cards.errors import CardError, CardWarning
+from cards.json_text import decode_text, dump_json, parse_json
+
+__all__ = ["ZipCard", "has_zip", "read_zip_card", "rewritten_charx", "write_charx"]
+
+_END: Final = b"PK\x05\x06"
+_DIRECTORY: Final = 8 * 2**20
+"""Bytes of a zip's directory: 10 000 members with long names."""
+_BROKEN: Final = (
+    zipfile.BadZipFile,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    IndexError,
+    EOFError,
+    OSError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+)
+"""What Python's zipfile raises on damaged files."""
+
+
+@dataclass(frozen=True, slots=True)
+class ZipCard:
+    """What a zip holds of a card."""
+
+    document: dict[str, Any]
+    avatar: bytes | None
+    byaf: bool = False
+
+
+def has_zip(data: bytes) -> bool:
+    """Whether a zip's end record stands near the end of the bytes."""
+    return data.rfind(_END, max(0, len(data) - 65_557)) >= 0
+
+
+def read_zip_card(data: bytes, warnings: list[CardWarning]) -> ZipCard:
+    """The card in a zip. Raises CardError."""
+    _check_directory(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return _read(archive, warnings)
+    except _BROKEN as error:
+        raise CardError("zip", f"the zip file is damaged: {error}") from error
+
+
+def _check_directory(data: bytes) -> None:
+    """Refuses a directory that is too large before Python builds an object for each of its members."""
+    at = data.rfind(_END, max(0, len(data) - 65_557))
+    if at < 0 or at + 22 > len(data):
+        raise CardError("truncated", "the zip file is truncated or damaged: its end is missing")
+    count, size = struct.unpack_from("<HI", data, at + 10)
+    locator = data.rfind(b"PK\x06\x07", max(0, at - 20), at)
+    if locator >= 0:
+        record = data.rfind(b"PK\x06\x06", max(0, locator - 4096), locator)
+        if record < 0 or record + 56 > len(data):
+            raise CardError("zip", "the zip file is damaged: its 64-bit record is missing")
+        count, size = struct.unpack_from("<QQ", data, record + 32)
+    if count > limits.ZIP_MEMBERS or size > _DIRECTORY:
+        raise CardError("too-large", f"the zip has over {limits.ZIP_MEMBERS} files in it")
+
+
+def _read(archive: zipfile.ZipFile, warnings: list[CardWarning]) -> ZipCard:
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    if len(members) > limits.ZIP_MEMBERS:
+        raise CardError("too-large", f"the zip has over {limits.ZIP_MEMBERS} files in it")
+    if total > limits.ZIP_TOTAL:
+        raise CardError("too-large", f"the zip unpacks to over the limit of {limits.ZIP_TOTAL // 2**20} MB")
+    _warn_of_names(members, warnings)
+    names = {member.filename for member in members}
+    if "manifest.json" in names and "card.json" not in names:
+        return _read_byaf(archive, warnings)
+    member = _card_member(members, warnings)
+    document = _document(archive, member, warnings)
+    if "module.risum" in names:
+        warnings.append(CardWarning("scripts", "module.risum (scripts of RisuAI) is kept, and never run"))
+    return ZipCard(document, _avatar(archive, document, warnings))
+
+
+def _card_member(members: list[zipfile.ZipInfo], warnings: list[CardWarning]) -> zipfile.ZipInfo:
+    found = [member for member in members if member.filename == "card.json"]
+    if len(found) > 1:
+        warnings.append(
+            CardWarning("duplicate", f"card.json is in the zip {len(found)} times; the last one counts")
+        )
+    if found:
+        return found[-1]
+    deeper = [member for member in members if member.filename.lower().rsplit("/", 1)[-1] == "card.json"]
+    if deeper:
+        warnings.append(
+            CardWarning("place", f"card.json is not at the zip's root but at {deeper[0].filename}")
+        )
+        return deeper[0]
+    lower = [member.filename.lower() for member in members]
+    if any(name.endswith("package.json") or name.startswith("characters/") for name in lower):
+        raise CardError("unsupported", "this looks like a Voxta package, which rpchat does not read")
+    if any(name.endswith((".png", ".charx", ".json")) for name in lower):
+        raise CardError("no-card", "this zip has no card.json; unpack it and import the cards inside")
+    raise CardError("no-card", "this zip file has no card in it (no card.json)")
+
+
+def _warn_of_names(members: list[zipfile.ZipInfo], warnings: list[CardWarning]) -> None:
+    """Names that would leave a folder, were anything unpacked."""
+    odd = [member for member in members if _unsafe(member)]
+    if odd:
+        message = f"{len(odd)} unsafe file names in the zip are ignored, such as {odd[0].filename[:60]!r}"
+        warnings.append(CardWarning("unsafe-name", message))
+    if len({member.filename.casefold() for member in members}) < len({member.filename for member in members}):
+        warnings.append(CardWarning("duplicate", "two file names in the zip differ by case only"))
+
+
+def _unsafe(member: zipfile.ZipInfo) -> bool:
+    name = member.orig_filename
+    parts = name.replace("\\", "/").split("/")
+    linked = (member.external_attr >> 16) & 0o170000 == 0o120000
+    return (
+        linked
+        or ".." in parts
+        or name.startswith(("/", "\\"))
+        or name[1:2] == ":"
+        or "\\" in name
+        or "\0" in name
+    )
+
+
+def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
+    """A member's bytes, never more than `limit` whatever its header says. Raises CardError."""
+    if member.flag_bits & 1:
+        raise CardError("encrypted", "the zip is password-protected")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise CardError("zip", f"{member.filename} is compressed in a way that cards are not")
+    if member.file_size > limit:
+        raise CardError("too-large", f"{member.filename} unpacks to over the limit of {limit // 2**20} MB")
+    with archive.open(member) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise CardError("too-large", f"{member.filename} unpacks to over the limit of {limit // 2**20} MB")
+    return data
+
+
+def _document(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, warnings: list[CardWarning]
+) -> dict[str, Any]:
+    text = decode_text(_member(archive, member, limits.ZIP_DOCUMENT), warnings)
+    document = parse_json(text, warnings)
+    if not isinstance(document, dict):
+        raise CardError("not-a-card", f"{member.filename} in the zip is not a card")
+    return document
+
+
+def _avatar(
+    archive: zipfile.ZipFile, document: Mapping[str, Any], warnings: list[CardWarning]
+) -> bytes | None:
+    """The main icon that the card names, when it is in the zip; else None."""
+    data = document.get("data")
+    assets = data.get("assets") if isinstance(data, Mapping) else None
+    listed = assets if isinstance(assets, list) else []
+    icons = [asset for asset in listed if isinstance(asset, Mapping) and asset.get("type") == "icon"]
+    icons.sort(key=lambda asset: asset.get("name") != "main")
+    for asset in icons:
+        uri = asset.get("uri")
+        for scheme in ("embeded://", "embedded://"):
+            if isinstance(uri, str) and uri.startswith(scheme):
+                try:
+                    return _member(archive, archive.getinfo(uri.removeprefix(scheme)), limits.ZIP_ASSET)
+                except (CardError, *_BROKEN) as error:
+                    warnings.append(CardWarning("asset", f"its icon cannot be read: {error}", "data.assets"))
+    return None
+
+
+def _read_byaf(archive: zipfile.ZipFile, warnings: list[CardWarning]) -> ZipCard:
+    def document(name: str) -> dict[str, Any] | None:
+        try:
+            return _document(archive, archive.getinfo(name), warnings)
+        except KeyError:
+            return None
+
+    manifest = document("manifest.json") or {}
+    converted, images = document_from_byaf(manifest, document)
+    for name in images:
+        try:
+            return ZipCard(converted, _member(archive, archive.getinfo(name), limits.ZIP_ASSET), byaf=True)
+        except KeyError:
+            warnings.append(CardWarning("asset", f"the picture {name[:60]!r} is not in the file"))
+    return ZipCard(converted, None, byaf=True)
+
+
+def write_charx(document: Mapping[str, Any], icon: bytes | None, ending: str = "png") -> bytes:
+    """A CHARX file: `card.json` and, stored, the icon. `document` is V3; its main icon then names the
+    picture."""
+    card = dict(document)
+    if icon is not None:
+        card["data"] = {**card["data"], "assets": _with_icon(card["data"].get("assets"), ending)}
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(_info("card.json"), dump_json(card, indent=2))
+        if icon is not None:
+            archive.writestr(_info(f"assets/icon/image/main.{ending}"), icon, zipfile.ZIP_STORED)
+    return out.getvalue()
+
+
+def rewritten_charx(data: bytes, document: Mapping[str, Any]) -> bytes:
+    """A CHARX file with another `card.json`: what stands before the zip and every other member stay. Raises
+    CardError."""
+    _check_directory(data)
+    out = io.BytesIO()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+            members = old.infolist()
+            card = _card_member(members, [])
+            out.write(data[: min(member.header_offset for member in members)])
+            for member in members:
+                if member.filename != card.filename:
+                    new.writestr(member, _member(old, member, limits.ZIP_ASSET))
+                elif member is card:
+                    new.writestr(_info(card.filename), dump_json(document, indent=2), zipfile.ZIP_DEFLATED)
+    except _BROKEN as error:
+        raise CardError("zip", f"the zip file is damaged: {error}") from error
+    return out.getvalue()
+
+
+def _info(name: str) -> zipfile.ZipInfo:
+    # A fixed time, so that the same card gives the same bytes.
+    info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+    info.compress_type = zipfile.ZIP_DEFLATED
+    info.external_attr = 0o600 << 16
+    return info
+
+
+def _with_icon(assets: Any, ending: str) -> list[Any]:
+    listed = list(assets) if isinstance(assets, list) else []
+    icon = {
+        "type": "icon",
+        "uri": f"embeded://assets/icon/image/main.{ending}",
+        "name": "main",
+        "ext": ending,
+    }
+    for place, asset in enumerate(listed):
+        if isinstance(asset, Mapping) and asset.get("type") == "icon" and asset.get("name") == "main":
+            listed[place] = {**asset, **icon}
+            return listed
+    return [icon, *listed]

@@ -1,0 +1,43 @@
+"""What a file is that is no card, from its first bytes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["binary_kind"]
+
+_KINDS: Final = (
+    (
+        b"\xff\xd8\xff",
+        "a JPEG picture without a card (only PNG, CHARX and JPEG with a CHARX behind it carry one)",
+    ),
+    (b"GIF8", "a GIF picture"),
+    (b"BM", "a bitmap picture"),
+    (b"%PDF", "a PDF"),
+    (b"Rar!", "a RAR archive; unpack it first"),
+    (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
+    (b"\x1f\x8b", "a gzip archive; unpack it first"),
+    (b"GGUF", "a model (GGUF); open it with --model"),
+    (b"ggml", "a model (GGML); open it with --model"),
+    (b"tjgg", "a model (GGML); open it with --model"),
+    (b"SQLite format 3\0", "a database"),
+    (b"\x7fELF", "a program"),
+    (b"MZ", "a program"),
+    (b"ID3", "a sound file"),
+    (b"OggS", "a sound file"),
+    (b"RIFF", "a sound or video file"),
+    (b"\x1aE\xdf\xa3", "a video"),
+)
+
+
+def binary_kind(data: bytes) -> str:
+    """`a GIF picture`; "" for what may be text."""
+    for magic, kind in _KINDS:
+        if data.startswith(magic) and (len(magic) > 2 or b"\0" in data[:1024]):
+            return kind
+    if data[4:8] == b"ftyp":
+        return "a video or AVIF picture"
+    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if not marked and b"\0" in data[:1024].strip(b"\0") and data.strip(b"\0 \t\r\n")[:1] not in (b"{", b"["):
+        return "a binary file"
+    return ""
