@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cards.card import Card
-from cards.macros import Macros
 from presets.format import Piece
 from presets.text import Cast, joined, lines, one_line
-from presets.values import LoreInsertion, Persona, Segment
-
-_ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
+from presets.values import LoreInsertion, Segment
 
 Line = list[Segment]
 
 
 @dataclass(frozen=True, slots=True)
 class HeaderText:
-    """What a header is written from."""
+    """What a header is written from, macros expanded."""
 
-    card: Card
-    persona: Persona
-    macros: Macros
-    lore: Sequence[LoreInsertion]
-    card_system_prompt: bool
-    """The card's `system_prompt` may do what the format lets it do."""
+    description: str = ""
+    personality: str = ""
+    scenario: str = ""
+    persona: str = ""
+    """The user's description."""
+    system_prompt: tuple[str, ...] = ()
+    """The card's, cut at each `{{original}}`; empty where there is none or the user wants none."""
+    lore: Sequence[LoreInsertion] = ()
 
 
 def header(content: HeaderText, cast: Cast, *, shared: bool) -> list[Segment]:
@@ -76,18 +73,14 @@ def _instruction(content: HeaderText, cast: Cast) -> list[Segment]:
     """The opening sentence, or the card's `system_prompt` with `{{original}}` standing for it."""
     shape = cast.format.header
     sentence = cast.fill(shape.instruction, "header")
-    written = lines(content.card.system_prompt)
-    if not content.card_system_prompt or shape.system_prompt == "ignore" or not written:
+    if shape.system_prompt == "ignore" or not any(text.strip() for text in content.system_prompt):
         return sentence
     original = sentence if shape.system_prompt == "replace" else []
     result: list[Segment] = []
-    for index, stretch in enumerate(_ORIGINAL.split(written)):
+    for index, stretch in enumerate(content.system_prompt):
         result += original if index else []
-        expanded = content.macros.expand(stretch)
-        result.append(Segment("header", "card system_prompt", expanded, False))
+        result.append(Segment("header", "card system_prompt", stretch, False))
     result = _stripped(result)
-    if not result:
-        return sentence
     if shape.system_prompt == "append":
         return [*sentence, *cast.fill(shape.append_separator, "header"), *result]
     return result
@@ -111,31 +104,24 @@ def _stripped(segments: list[Segment]) -> list[Segment]:
 def _persona_lines(content: HeaderText, cast: Cast) -> list[Line]:
     """Persona, user persona and scenario with their labels; an empty one leaves no line."""
     labels = cast.format.header.labels
-    part = _part_of(content, cast)
-    description = part("card description", content.card.description)
-    personality = part("card personality", content.card.personality)
+    description = _part("card description", content.description, cast)
+    personality = _part("card personality", content.personality, cast)
     found: list[Line] = []
     if description or personality:
         line = [*cast.fill(labels.persona, "header"), *(description or personality)]
         if description and personality:
             line += cast.fill(labels.before_personality + labels.personality, "header") + personality
         found.append(line)
-    if persona := part("persona", content.persona.description):
+    if persona := _part("persona", content.persona, cast):
         found.append([*cast.fill(labels.user, "header"), *persona])
-    if scenario := part("card scenario", content.card.scenario):
+    if scenario := _part("card scenario", content.scenario, cast):
         found.append([*cast.fill(labels.scenario, "header"), *scenario])
     return found
 
 
-def _part_of(content: HeaderText, cast: Cast) -> Callable[[str, str], list[Segment]]:
-    """Macros are expanded before line breaks are flattened, so that what they hold is flattened too."""
-    tidy = one_line if cast.format.header.one_line else lines
-
-    def part(source: str, text: str) -> list[Segment]:
-        written = tidy(content.macros.expand(text))
-        return [Segment("header", source, written, False)] if written else []
-
-    return part
+def _part(source: str, text: str, cast: Cast) -> list[Segment]:
+    written = one_line(text) if cast.format.header.one_line else lines(text)
+    return [Segment("header", source, written, False)] if written else []
 
 
 def _lore_lines(content: HeaderText, cast: Cast, position: str) -> list[Line]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from copy import copy
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from random import Random
 
 from cards.card import Card
 from cards.macros import Macros
@@ -13,6 +12,7 @@ from presets.assembly import Block, Note, Script, blocks
 from presets.budget import fit
 from presets.errors import nearest
 from presets.examples import example_turns
+from presets.expansion import Expand, expander
 from presets.format import PromptFormat
 from presets.header import HeaderText
 from presets.text import Cast, line_name, lines
@@ -27,6 +27,8 @@ from presets.values import (
     Turn,
     Window,
 )
+
+_ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
 
 
 def build(
@@ -54,7 +56,8 @@ def build(
     """
     chosen = chosen_options(format, options or {})
     cast = _cast(card, persona, format, chosen)
-    script = _script(card, persona, turns, mode, _macros(card, persona, macros, cast), lore, chosen, cast)
+    expand = expander(card, persona, macros, cast)
+    script = _script(card, turns, mode, expand, persona, lore, chosen, cast)
 
     def render(first: int, with_examples: bool) -> list[Block]:
         return blocks(script, cast, first, with_examples=with_examples)
@@ -106,37 +109,12 @@ def _cast(card: Card, persona: Persona, format: PromptFormat, chosen: Mapping[st
     )
 
 
-def _macros(card: Card, persona: Persona, given: Macros | None, cast: Cast) -> Macros:
-    """The macros for one prompt: dice and variables copied, so that the same call gives the same prompt.
-
-    What `{{persona}}`, `{{description}}` and their kin stand for has its own macros expanded here, once.
-    """
-    own = given or Macros.for_card(card, cast.user, persona.description, dice=Random(0))
-    known = replace(
-        own,
-        char=cast.char,
-        user=cast.user,
-        dice=copy(own.dice),
-        variables=dict(own.variables),
-        global_variables=dict(own.global_variables),
-    )
-    names = replace(known, persona="", description="", personality="", scenario="", mes_examples="")
-    fields = replace(names, persona=names.expand(known.persona))
-    return replace(
-        fields,
-        description=fields.expand(known.description),
-        personality=fields.expand(known.personality),
-        scenario=fields.expand(known.scenario),
-        mes_examples=fields.expand(known.mes_examples),
-    )
-
-
 def _script(
     card: Card,
-    persona: Persona,
     turns: Sequence[Turn],
     mode: Mode,
-    macros: Macros,
+    expand: Expand,
+    persona: Persona,
     lore: Sequence[LoreInsertion],
     chosen: Mapping[str, str],
     cast: Cast,
@@ -150,35 +128,37 @@ def _script(
         # A space at the end would be a token of its own that no model saw in training.
         continued = replace(continued, text=continued.text.rstrip(" "))
     if not cast.format.uses_card:
-        nothing = HeaderText(card, persona, macros, (), False)
-        return Script(nothing, (), history, (), "", mode, continued)
-    expanded = [replace(entry, text=lines(macros.expand(entry.text))) for entry in lore]
-    examples = example_turns(macros.expand(card.mes_example), cast, line_name(card.name, ""))
-    return Script(
-        header=HeaderText(card, persona, macros, expanded, chosen.get("card_system_prompt") == "on"),
-        examples=examples,
-        history=history,
-        notes=_notes(card, expanded, macros),
-        post_history=lines(macros.expand(card.post_history_instructions)),
-        mode=mode,
-        continued=continued,
+        return Script(HeaderText(), (), history, (), "", mode, continued)
+    written = lines(card.system_prompt) if chosen.get("card_system_prompt") == "on" else ""
+    entries = [replace(entry, text=lines(expand(entry.source, entry.text))) for entry in lore]
+    head = HeaderText(
+        system_prompt=tuple(expand("card system_prompt", text) for text in _ORIGINAL.split(written)),
+        description=expand("card description", card.description),
+        personality=expand("card personality", card.personality),
+        persona=expand("persona", persona.description),
+        scenario=expand("card scenario", card.scenario),
+        lore=entries,
     )
+    examples = example_turns(expand("card mes_example", card.mes_example), cast, line_name(card.name, ""))
+    notes = [*_lore_notes(entries), *_own_note(card, expand)]
+    last_word = lines(expand("card post_history_instructions", card.post_history_instructions))
+    return Script(head, examples, history, notes, last_word, mode, continued)
 
 
-def _notes(card: Card, lore: Sequence[LoreInsertion], macros: Macros) -> list[Note]:
-    """What stands at a depth: lore, and the card's own note."""
-    notes = []
+def _lore_notes(lore: Sequence[LoreInsertion]) -> Iterator[Note]:
     for entry in lore:
-        kind: SegmentKind = "lore" if entry.source.startswith("lore ") else "note"
         if entry.position == "depth" and entry.text:
-            notes.append(
-                Note(Segment(kind, entry.source, entry.text, False), max(entry.depth, 0), entry.role)
-            )
+            kind: SegmentKind = "lore" if entry.source.startswith("lore ") else "note"
+            text = Segment(kind, entry.source, entry.text, False)
+            yield Note(text, max(entry.depth, 0), entry.role)
+
+
+def _own_note(card: Card, expand: Expand) -> Iterator[Note]:
+    """The character's note."""
     own = card.depth_prompt
-    if own is not None and (written := lines(macros.expand(own.prompt))):
+    if own is not None and (written := lines(expand("card depth_prompt", own.prompt))):
         text = Segment("note", "card depth_prompt", written, False)
-        notes.append(Note(text, max(own.depth, 0), own.role))
-    return notes
+        yield Note(text, max(own.depth, 0), own.role)
 
 
 def _stops(cast: Cast, mode: Mode, turns: Sequence[Turn]) -> tuple[str, ...]:

@@ -12,11 +12,14 @@ from presets.errors import PresetError
 
 Model = TypeVar("Model", bound=BaseModel)
 
+# The same YAML by libyaml, eight times as quick, where PyYAML was built with it.
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 def read_document(text: str, where: str) -> dict[str, Any]:
     """The mapping that a YAML text holds; `where` is the file's name for errors."""
     try:
-        document = yaml.safe_load(text)
+        document = yaml.load(text, Loader=_LOADER)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]

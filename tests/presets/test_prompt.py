@@ -10,7 +10,7 @@ from cards.card import Card, card_from_document
 from cards.macros import Macros
 from presets.library import PresetLibrary
 from presets.prompt import build
-from presets.values import LoreInsertion, Mode, Persona, Prompt, Turn
+from presets.values import Budget, LoreInsertion, Mode, Persona, Prompt, Turn
 
 LIBRARY = PresetLibrary()
 ALL = [format.id for format in LIBRARY.formats()]
@@ -117,6 +117,24 @@ def test_the_same_call_gives_the_same_prompt() -> None:
     assert made("chatml", card=card, macros=macros) == first
     assert macros.variables == {}
     assert made("chatml", card=card) == made("chatml", card=card)
+
+
+def test_chance_in_one_text_does_not_change_another() -> None:
+    card = card_of(description="{{roll:1000000}}", post_history_instructions="{{roll:1000000}}")
+    lore = [LoreInsertion("{{random:a,b,c}} {{roll:9}}", "lore a/b", "depth")]
+    plain, with_lore = made("chatml", card=card), made("chatml", card=card, lore=lore)
+    for source in ("card description", "card post_history_instructions"):
+        thrown = [s.text for prompt in (plain, with_lore) for s in prompt.segments if s.source == source]
+        assert thrown[0] == thrown[1]
+    assert len({s.text for s in plain.segments if s.text.isdigit()}) == 2
+
+
+def test_macros_that_count_are_expanded_once() -> None:
+    card = card_of(description="{{incvar::n}}", scenario="{{getvar::n}}")
+    budget = Budget(200, lambda segments: [len(s.text.split()) for s in segments])
+    turns = [("user", "word " * 40)] * 8
+    text = made("chatml", *turns, card=card, budget=budget, macros=Macros.for_card(card, "Alex")).text
+    assert "Vesna's Persona: 1\nScenario: 1<|im_end|>" in text
 
 
 def test_nickname_is_the_name() -> None:

@@ -1,0 +1,49 @@
+"""Macros in the texts that go into a prompt: each expanded once, by itself, the same way in every prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from cards.card import Card
+from cards.macros import Macros
+from presets.text import Cast
+from presets.values import Persona
+
+Expand = Callable[[str, str], str]
+"""A text with its macros expanded, from its origin (`card description`, `persona` ...) and the text."""
+
+
+def expander(card: Card, persona: Persona, given: Macros | None, cast: Cast) -> Expand:
+    """Expands the texts of one prompt. `given` stays as it is: its variables are copied, its dice not thrown.
+
+    Each origin has dice of its own, seeded from the given ones, so that `{{random}}` in one text does not
+    change what another says when a lorebook entry comes or goes. What `{{persona}}`, `{{description}}` and
+    their kin stand for has its own macros expanded, once.
+    """
+    own = given or Macros.for_card(card, cast.user, persona.description, dice=Random(0))
+    dice = Random()
+    dice.setstate(own.dice.getstate())
+    seed = dice.getrandbits(64)
+    known = replace(
+        own,
+        char=cast.char,
+        user=cast.user,
+        variables=dict(own.variables),
+        global_variables=dict(own.global_variables),
+    )
+
+    def thrown(macros: Macros, source: str) -> Macros:
+        return replace(macros, dice=Random(f"{seed} {source}"))
+
+    names = replace(known, persona="", description="", personality="", scenario="", mes_examples="")
+    fields = replace(names, persona=thrown(names, "persona").expand(known.persona))
+    known = replace(
+        fields,
+        description=thrown(fields, "card description").expand(known.description),
+        personality=thrown(fields, "card personality").expand(known.personality),
+        scenario=thrown(fields, "card scenario").expand(known.scenario),
+        mes_examples=thrown(fields, "card mes_example").expand(known.mes_examples),
+    )
+    return lambda source, text: thrown(known, source).expand(text)
