@@ -7,6 +7,7 @@ draw. What is neutral is left out, so `names` is the chain that is really in for
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import llama_cpp.llama_cpp as api
 import numpy as np
 import numpy.typing as npt
 
-from chat.engine.worker.tail_free import softmax, tail_free_keep
+from chat.engine.worker.tail_free import tail_free_keep
 from presets.sampling import Sampling
 
 __all__ = ["PREFILTER", "Chain"]
@@ -23,14 +24,14 @@ PREFILTER = 1e-5
 """Probability that the prefilter may drop at most. Exact sorting of a whole vocabulary costs milliseconds a
 token, and the thousands of tokens at its end weigh less than this together."""
 
-PREFILTER_DEPTHS = (12.0, 16.0, 20.0)
-"""Distances from the best logit that are tried as the cut, until what lies below weighs little enough."""
+PREFILTER_CUTS = tuple(np.exp(np.float32(-depth)) for depth in (14.0, 18.0, 22.0))
+"""Weights, the best token's being 1, that are tried as the cut until what lies below is little enough."""
 
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 """llama_token_data."""
 
 Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int32]
+Ints = npt.NDArray[np.int64]
 
 
 class _Native:
@@ -131,7 +132,8 @@ class Chain:
         s, add = self._sampling, self._chooses.add
         if s.top_n_sigma > 0:
             self.names.append(f"top_n_sigma({s.top_n_sigma:g})")
-        self.names.append(f"prefilter({PREFILTER:g})")
+        if not self._takes_best:
+            self.names.append(f"prefilter({PREFILTER:g})")
         self._ours = s.tfs_z < 1.0
         if s.top_k > 0:
             self.names.append(f"top_k({s.top_k})")
@@ -194,11 +196,12 @@ class Chain:
         self._look_back(work)
         likeliest = int(work.argmax())
         best = float(work[likeliest])
-        if not np.isfinite(best):
+        if not math.isfinite(best):
             raise FloatingPointError("no token can be chosen")
         if self._takes_best:
             return likeliest
-        self._top_n_sigma(work, best)
+        if self._sampling.top_n_sigma > 0:
+            self._top_n_sigma(work, best)
         ids = self._prefilter(work, best)
         if self._ours:
             ids = self._tail_free(work, ids)
@@ -206,7 +209,6 @@ class Chain:
         candidates = self._chooses.candidates[:count]
         candidates["id"] = ids
         candidates["logit"] = work[ids]
-        candidates["p"] = 0.0
         return self._chooses.apply(count, is_sorted=self._ours)
 
     def close(self) -> None:
@@ -227,10 +229,9 @@ class Chain:
 
     def _top_n_sigma(self, work: Floats, best: float) -> None:
         """Top-n-sigma (Tang et al. 2024) on the whole vocabulary, as llama.cpp has it."""
-        n = self._sampling.top_n_sigma
-        if n > 0:
-            finite = work[np.isfinite(work)]
-            work[work < best - n * float(finite.std(dtype=np.float64))] = -np.inf
+        finite = work[np.isfinite(work)]
+        depth = self._sampling.top_n_sigma * float(finite.std(dtype=np.float64))
+        work[work < best - depth] = -np.inf
 
     def _prefilter(self, work: Floats, best: float) -> Ints:
         """The tokens that matter: those left out have less than PREFILTER of the probability together.
@@ -242,25 +243,26 @@ class Chain:
         if self._sharpness != 1.0:
             np.multiply(weights, self._sharpness, out=weights)
         np.exp(weights, out=weights)
-        allowed = PREFILTER * float(weights.sum())
-        for depth in PREFILTER_DEPTHS:
-            above = weights >= np.float32(np.exp(-depth))
-            dropped = float(weights.sum() - weights[above].sum(dtype=np.float32))
-            if dropped <= allowed:
-                return np.flatnonzero(above).astype(np.int32)
-        return np.flatnonzero(weights > 0).astype(np.int32)
+        total = float(weights.sum())
+        for cut in PREFILTER_CUTS:
+            ids: Ints = (weights >= cut).nonzero()[0]
+            if total - float(weights[ids].sum()) <= PREFILTER * total:
+                return ids
+        return np.asarray(weights.nonzero()[0])
 
     def _tail_free(self, work: Floats, ids: Ints) -> Ints:
         """Top-k and TFS; the ids that stay, best first."""
         s = self._sampling
-        logits = work[ids]
-        ordered = np.sort(logits)[::-1]
+        weights = self._work[ids] if self._sharpness == 1.0 else np.exp(work[ids] - work[ids].max())
+        ordered = np.sort(weights)[::-1]
         if s.top_k > 0:
             ordered = ordered[: s.top_k]
-        keep = tail_free_keep(softmax(ordered), s.tfs_z, s.tfs_min_keep, s.tfs_variant == "reference")
-        among = np.flatnonzero(logits >= ordered[keep - 1])
-        order = np.argsort(-logits[among], kind="stable")[:keep]
-        return np.asarray(ids[among[order]], np.int32)
+        p = ordered / ordered.sum()
+        keep = tail_free_keep(p, s.tfs_z, s.tfs_min_keep, s.tfs_variant == "reference")
+        among = (weights >= ordered[keep - 1]).nonzero()[0]
+        if among.size > 1:
+            among = among[np.argsort(-weights[among], kind="stable")[:keep]]
+        return np.asarray(ids[among])
 
 
 def _seed32(seed: int) -> int:

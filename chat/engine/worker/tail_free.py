@@ -33,10 +33,11 @@ def tail_free_keep(p: Floats, z: float, min_keep: int = 1, reference: bool = Fal
         return n
     first = p[:-1] - p[1:]
     second = np.abs(first[:-1] - first[1:])
-    total = second.sum(dtype=np.float32)
+    total = second.sum()
     weights = second / total if total > FLAT else np.full(n - 2, 1 / (n - 2), np.float32)
-    cumulated = np.cumsum(weights, dtype=np.float32)
-    hits = np.flatnonzero((cumulated > z) & ((np.arange(n - 2) >= min_keep) | reference))
-    if not hits.size:
+    hit = int(np.searchsorted(np.cumsum(weights), np.float32(z), side="right"))  # the first sum above z
+    if not reference:
+        hit = max(hit, min_keep)
+    if hit >= n - 2:
         return n - int(reference)
-    return max(int(hits[0]) + int(reference), min_keep)
+    return max(hit + int(reference), min_keep)
