@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.app import App
@@ -19,7 +20,7 @@ from chat.launch import Launch
 from chat.opening import Opening, OpeningError
 from chat.session import Session
 from chat.settings import SettingsError
-from chat.tui.engine import EngineChanged, EngineStatus, Failed, load_model
+from chat.tui.engine import EngineChanged, EngineStatus, Failed, load_model, ready
 from chat.tui.keys import teach_alt_enter
 from chat.tui.opener import CardWanted, ChatFailed, ChatOpened, open_chat
 from chat.tui.palette_commands import ChatCommands
@@ -116,6 +117,17 @@ class RpchatApp(App[int]):
             show = getattr(screen, "show_model", None)
             if show is not None:
                 show(changed.status)
+
+    def look_at_engine(self) -> None:
+        """A session may have brought back a worker that died, or one may have died under it."""
+        engine, status = self.engine, self.engine_status
+        if engine is None or status.state not in ("ready", "down"):
+            return
+        loaded = engine.loaded
+        if loaded is not None and status.state == "down":
+            self.post_message(EngineChanged(ready(status, loaded)))
+        elif loaded is None and status.state == "ready":
+            self.post_message(EngineChanged(replace(status, state="down")))
 
     def on_failed(self, failed: Failed) -> None:
         """Nothing can be done here: one line on stderr."""

@@ -28,7 +28,7 @@ class EngineStatus:
     context: int | None = None
     """Context size in tokens, once it is known."""
     lines: tuple[str, ...] = ()
-    """`none`: how to get a model; `failed`: why."""
+    """`none`: how to get a model; `failed`: why, never empty then."""
 
 
 @dataclass

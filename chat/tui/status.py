@@ -13,7 +13,7 @@ from textual.widget import Widget
 
 from cards.display import display_text
 
-EngineState = Literal["none", "starting", "loading", "ready", "failed"]
+EngineState = Literal["none", "starting", "loading", "ready", "down", "failed"]
 BAR = 8
 """Cells of the context bar."""
 
@@ -105,7 +105,7 @@ def _left(status: Status) -> list[_Part]:
     model = display_text(status.model, single_line=True, limit=32)
     if status.engine == "none":
         return [_Part("no model", 1)]
-    if status.engine == "failed":
+    if status.engine in ("failed", "down"):
         return [_Part("model not running", 1), _Part(model, 4)]
     if status.engine in ("starting", "loading"):
         share = f"loading {bar(status.loaded_fraction)} {status.loaded_fraction:.0%}"

@@ -55,6 +55,7 @@ class ChatScreen(Screen[None]):
     """One chat."""
 
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
+    AUTO_FOCUS = "Composer"
     HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
         (0, "-narrow"),
         (80, "-normal"),
@@ -121,14 +122,9 @@ class ChatScreen(Screen[None]):
         return self.focused is self.transcript
 
     @property
-    def engine_ready(self) -> bool:
-        """A model is loaded."""
-        return self.engine.state == "ready"
-
-    @property
-    def engine_failed(self) -> bool:
-        """The model could not be loaded; it can be tried again."""
-        return self.engine.state == "failed"
+    def has_model(self) -> bool:
+        """There is a model, ready or on its way."""
+        return self.engine.state != "none"
 
     # What is shown ------------------------------------------------------------------------------------------
 
@@ -144,6 +140,7 @@ class ChatScreen(Screen[None]):
         self.transcript.cursor = None
         self.show_path(follow=True)
         self.show_engine(self.engine)
+        self.actions.begin_chat()
         for notice in session.notices:
             self.tell(notice)
 
@@ -160,16 +157,17 @@ class ChatScreen(Screen[None]):
     def show_engine(self, status: EngineStatus) -> None:
         """The model is being loaded, is ready, or is not there."""
         was, self.engine = self.engine.state, status
+        if self.session is not None:
+            self.session.model_problem = status.lines[0] if status.state == "failed" else ""
         read_only = status.state == "none"
         self.composer.disabled = read_only
         if read_only:
             self.banner.say("\n".join(status.lines), kind="plain")
             self.transcript.focus()
         elif status.state == "failed":
-            self.banner.say(status.lines[0] if status.lines else "the model did not load", key=AGAIN)
-        elif status.state == "ready" and was != "ready":
+            self.banner.say(status.lines[0], key=AGAIN)
+        elif status.state == "ready" and was == "failed":
             self.banner.settle()
-            self.actions.answer_what_is_owed()
         self.show_state()
 
     def show_state(self) -> None:
@@ -217,10 +215,10 @@ class ChatScreen(Screen[None]):
         box.set_class(editing is not None, "-editing")
         if editing is not None:
             box.border_title = Content("editing · Enter keeps both · Esc leaves it as it is")
+        elif self.replies.waiting:
+            box.border_title = Content(f"{self.replies.waiting}, {name} answers then · Esc stops")
         elif self.replies.running:
             box.border_title = Content(f"{name} is writing · Esc stops")
-        elif self.actions.owed:
-            box.border_title = Content(f"{name} answers as soon as the model is ready")
         else:
             box.border_title = None
         if self.engine.state == "none":
@@ -244,16 +242,6 @@ class ChatScreen(Screen[None]):
     def tell(self, text: str) -> None:
         """A passing remark."""
         self.notify(display_text(text), markup=False, timeout=4)
-
-    def tell_waiting(self) -> None:
-        """Why there is no answer yet."""
-        if self.engine.state == "failed":
-            self.banner.say(
-                self.engine.lines[0] if self.engine.lines else "the model did not load", key=AGAIN
-            )
-        elif self.engine.state == "none":
-            self.tell("There is no model to answer.")
-        self.show_state()
 
     def load_again(self) -> None:
         """Try once more to load the model."""
