@@ -26,24 +26,26 @@ def expander(card: Card, persona: Persona, given: Macros | None, cast: Cast) -> 
     dice = Random()
     dice.setstate(own.dice.getstate())
     seed = dice.getrandbits(64)
-    known = replace(
-        own,
-        char=cast.char,
-        user=cast.user,
-        variables=dict(own.variables),
-        global_variables=dict(own.global_variables),
-    )
+    known = replace(own, char=cast.char, user=cast.user)
 
     def thrown(macros: Macros, source: str) -> Macros:
         return replace(macros, dice=Random(f"{seed} {source}"))
 
+    def aside(macros: Macros, source: str, text: str) -> str:
+        """What a macro stands for; the variables that `text` sets are set where it stands itself."""
+        return thrown(_with_own_variables(macros), source).expand(text)
+
     names = replace(known, persona="", description="", personality="", scenario="", mes_examples="")
-    fields = replace(names, persona=thrown(names, "persona").expand(known.persona))
-    known = replace(
-        fields,
-        description=thrown(fields, "card description").expand(known.description),
-        personality=thrown(fields, "card personality").expand(known.personality),
-        scenario=thrown(fields, "card scenario").expand(known.scenario),
-        mes_examples=thrown(fields, "card mes_example").expand(known.mes_examples),
+    fields = replace(names, persona=aside(names, "persona", known.persona))
+    whole = replace(
+        _with_own_variables(fields),
+        description=aside(fields, "card description", known.description),
+        personality=aside(fields, "card personality", known.personality),
+        scenario=aside(fields, "card scenario", known.scenario),
+        mes_examples=aside(fields, "card mes_example", known.mes_examples),
     )
-    return lambda source, text: thrown(known, source).expand(text)
+    return lambda source, text: thrown(whole, source).expand(text)
+
+
+def _with_own_variables(macros: Macros) -> Macros:
+    return replace(macros, variables=dict(macros.variables), global_variables=dict(macros.global_variables))
