@@ -30,6 +30,8 @@ OPENING_SECONDS = 30.0
 CHECKED_BYTES = 64 << 20
 """Files up to this size are checked whole at every opening (about a second for the largest)."""
 SNAPSHOTS_KEPT = 7
+HEADER = b"SQLite format 3\0"
+"""What every SQLite file that is not empty begins with."""
 
 
 class StoreError(Exception):
@@ -101,12 +103,12 @@ def open_database(path: Path) -> tuple[sqlite3.Connection, list[str]]:
             with FileLock(path.with_name(path.name + ".lock"), timeout=OPENING_SECONDS, mode=0o600):
                 return _open_or_mend(path, notices), notices
         except Timeout as error:
-            raise explain(_busy(), path) from error
+            raise explain(_error(sqlite3.SQLITE_BUSY, "locked"), path) from error
 
 
-def _busy() -> sqlite3.Error:
-    error = sqlite3.OperationalError("locked")
-    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+def _error(code: int, message: str) -> sqlite3.DatabaseError:
+    error = sqlite3.DatabaseError(message)
+    error.sqlite_errorcode = code
     return error
 
 
@@ -139,6 +141,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     if path.stat().st_mode & 0o077:
         path.chmod(0o600)
+    _check_header(path)
     connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         version = _version(connection)
@@ -166,13 +169,19 @@ def _version(connection: sqlite3.Connection) -> int:
     return version
 
 
+def _check_header(path: Path) -> None:
+    """Raises sqlite3.DatabaseError. SQLite itself would throw away the log beside a file without a header."""
+    with path.open("rb") as file:
+        header = file.read(len(HEADER))
+    if header not in (b"", HEADER):
+        raise _error(sqlite3.SQLITE_NOTADB, "not a database")
+
+
 def _check(connection: sqlite3.Connection) -> None:
     """Raises sqlite3.DatabaseError when a page is not as it should be, or the tables are not ours."""
     faults = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if faults != "ok":
-        error = sqlite3.DatabaseError(faults)
-        error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-        raise error
+        raise _error(sqlite3.SQLITE_CORRUPT, faults)
 
 
 def _suspect_mark(path: Path) -> Path:
