@@ -93,11 +93,9 @@ class Chain:
         self._add_history_samplers(vocab)
         self._sharpness = 1.0 / max(1.0, sampling.temperature)
         self._chooses = _Native(size)
+        # What stands between the penalties and a greedy choice never cuts the best token, but for these two.
+        self._takes_best = (sampling.temperature, sampling.typical_p, sampling.xtc_probability) == (0, 1, 0)
         self._add_choosing_samplers(_seed32(seed))
-        # What is cut between the penalties and a greedy choice never cuts the best token, with two
-        # exceptions.
-        self._takes_best = sampling.temperature == 0.0 and sampling.typical_p == 1.0
-        self._takes_best &= sampling.xtc_probability == 0.0
 
     def _add_history_samplers(self, vocab: Any) -> None:
         """Samplers that can change only tokens which stand in the history."""
