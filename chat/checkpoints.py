@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from chat.database import StoreError
 
@@ -19,8 +20,6 @@ class Checkpoints:
     """
 
     def __init__(self, save: Callable[[str], None], interval: float = INTERVAL) -> None:
-        self.error: StoreError | None = None
-        """What the last checkpoint failed with; None when it stands on the disk."""
         self.saved = False
         """There is a checkpoint."""
         self._save = save
@@ -63,12 +62,10 @@ class Checkpoints:
         if not self._dirty:
             return
         self._last = time.monotonic()
-        try:
+        # The reply goes on without it: the next one tries again, and the message itself tells of a full disk.
+        with suppress(StoreError):
             self._save(self._text)
-        except StoreError as error:
-            self.error = error
-        else:
-            self.error, self._dirty, self.saved = None, False, True
+            self._dirty, self.saved = False, True
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

@@ -80,11 +80,16 @@ def read_messages(rows: Sequence[Sequence[Any]]) -> list[Message]:
     generations = iter(json.loads(f"[{','.join(row[8] for row in rows if row[8] is not None)}]"))
     return [
         Message(
-            *row[:6],
-            bool(row[6]),
-            from_milliseconds(row[7]),
-            None if row[8] is None else _read_generation(next(generations), row[9]),
-            row[10],
+            id=row[0],
+            chat_id=row[1],
+            parent_id=row[2],
+            role=row[3],
+            name=row[4],
+            text=row[5],
+            hidden=bool(row[6]),
+            created=from_milliseconds(row[7]),
+            generation=None if row[8] is None else _read_generation(next(generations), row[9]),
+            continues=row[10],
         )
         for row in rows
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,9 @@ class Writers:
 
     def begin_drafts(self) -> None:
         """From now on others see that the drafts of this store are being written. Raises OSError."""
-        self._take(f"writer-{self.me}")
+        if f"writer-{self.me}" not in self._held:
+            self._take(f"writer-{self.me}")
+            self._sweep()
 
     def is_gone(self, writer: str) -> bool:
         """The program that wrote a draft has ended. Raises OSError."""
@@ -80,6 +83,13 @@ class Writers:
                 # Some systems cannot remove a file that another program is just opening; it does no harm.
                 with suppress(OSError):
                     self._file(name).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove the lock files of programs that were killed; a day old, none is just being made."""
+        for file in self.folder.glob("writer-*.lock"):
+            with suppress(OSError):
+                if file.stat().st_mtime < time.time() - 86_400:
+                    self.is_gone(file.stem.removeprefix("writer-"))
 
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}.lock"

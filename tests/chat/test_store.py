@@ -682,6 +682,45 @@ def test_a_draft_does_not_take_the_head_from_a_later_move(path: Path) -> None:
         assert len(store.open_chat(chat.id).tree) == 3
 
 
+def test_lock_files_of_killed_programs_are_swept_away(path: Path) -> None:
+    with Store(path) as living, Store(path) as store:
+        chat, [greeting] = begun(store, "a")
+        living.save_draft(new_message(chat.id, greeting.id, "char", "Samuel", "b"))
+        (path.parent / "locks" / "writer-dead.lock").touch()
+        for file in (path.parent / "locks").iterdir():
+            os.utime(file, (0, 0))
+        store.save_draft(new_message(chat.id, greeting.id, "char", "Samuel", "c"))
+        assert len(list((path.parent / "locks").iterdir())) == 2, "the two that live"
+        assert store.open_chat(chat.id).interrupted == 0
+
+
+OPEN = """
+import sys
+from pathlib import Path
+from chat.store import Store
+with Store(Path(sys.argv[1])) as store:
+    print(len(store.chats()), store.notices)
+"""
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_programs_that_start_at_once_open_one_store(path: Path, damaged: bool) -> None:
+    """None of them sets aside what another one has just begun."""
+    if damaged:
+        path.parent.mkdir()
+        spoil_header(path)
+    threads: list[threading.Thread] = []
+    ended: list[subprocess.CompletedProcess[str]] = []
+    for _ in range(4):
+        threads.append(threading.Thread(target=lambda: ended.append(run(OPEN, path))))
+        threads[-1].start()
+    for thread in threads:
+        thread.join()
+    assert [one.stderr for one in ended] == [""] * 4
+    assert sum("damaged" in one.stdout for one in ended) == damaged
+    assert len(list(path.parent.glob("chats.damaged-*"))) == damaged
+
+
 def test_a_chat_is_claimed_by_one_program_at_a_time(path: Path) -> None:
     with Store(path) as one, Store(path) as two:
         assert one.claim("chat")
