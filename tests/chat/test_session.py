@@ -640,6 +640,19 @@ def test_a_listener_that_goes_away_stops_the_model_and_keeps_its_words(store: St
     assert texts(one)[-1] == "one two"
 
 
+def test_ctrl_c_in_mid_reply_keeps_the_words(store: Store) -> None:
+    one = session(store, ScriptedReply("one two three", hold_after=2))
+    events = one.reply()
+    drive(one, events, 2)
+    with pytest.raises(KeyboardInterrupt):
+        events.throw(KeyboardInterrupt)  # type: ignore[attr-defined]
+    assert texts(one)[-1] == "one two"
+    generation = one.path()[-1].generation
+    assert generation is not None
+    assert generation.finish_reason == "cancelled"
+    assert draft(store) is None
+
+
 def test_closing_in_mid_reply_keeps_the_words(store: Store) -> None:
     one = session(store, ScriptedReply("one two three", hold_after=2))
     events = one.reply()
