@@ -143,7 +143,7 @@ class Opening:
     def _card_ref_of_chat(self) -> str:
         if self.launch.chat is not None:
             return self.store.open_chat(self.store.find_chat(self.launch.chat)).chat.card_ref
-        chats = self.store.chats()
+        chats = self.store.chats() if self.folders.database.exists() else []
         return chats[0].card_ref if chats else ""
 
     @cached_property

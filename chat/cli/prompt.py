@@ -14,11 +14,10 @@ from chat.cli.options import launch_options, text_or_file
 from chat.cli.printing import warn, write, write_json
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from chat.launch import Launch
     from chat.opening import Opening
-    from presets.values import Budget, Mode, Persona, Prompt, Turn, Window
+    from chat.records import Chat
+    from presets.values import Budget, Mode, Persona, Prompt, Turn
 
 LARGEST_DEFAULT_CONTEXT = 16_384
 """What the engine takes at most when no context size is asked for."""
@@ -30,10 +29,9 @@ class _History:
 
     turns: list[Turn]
     persona: Persona
-    clock: datetime | None = None
-    dice: int = 0
-    window: Window | None = None
-    options: dict[str, str] | None = None
+    dice: int
+    chat: Chat | None = None
+    """The stored chat that they are of."""
 
 
 @click.command()
@@ -84,14 +82,11 @@ def _history(opening: Opening, file: Path | None) -> _History:
     from presets.values import Turn
 
     if opening.launch.chat is not None:
-        chat_id = opening.chat_asked_for(opening.store)
-        known = opening.store.open_chat(cast("str", chat_id))
-        chat = known.chat
-        persona = opening.persona() if opening.persona_asked_for else chat.persona
-        turns = turns_of(known.tree.path())
-        return _History(turns, persona, chat.created, chat.dice, chat.window, chat.options)
-    persona = opening.persona()
-    macros = macros_of(opening.card, persona, None, opening.launch.seed or 0)
+        known = opening.store.open_chat(cast("str", opening.chat_asked_for(opening.store)))
+        persona = opening.persona_asked_for or known.chat.persona
+        return _History(turns_of(known.tree.path()), persona, known.chat.dice, known.chat)
+    persona, dice = opening.persona(), opening.launch.seed or 0
+    macros = macros_of(opening.card, persona, None, dice)
     if file is not None:
         from chat.interchange import read_chat_file
 
@@ -102,17 +97,18 @@ def _history(opening: Opening, file: Path | None) -> _History:
     else:
         greetings = opening.card.greetings if not opening.format().begins_with_reply else []
         turns = [Turn("char", "", macros.expand(greeting), "greeting") for greeting in greetings[:1]]
-    return _History(turns, persona, dice=opening.launch.seed or 0)
+    return _History(turns, persona, dice)
 
 
 def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, str]:
     from chat.prompting import prompt_of
 
-    chat = None
-    if opening.launch.chat is not None:
-        chat = opening.store.open_chat(cast("str", opening.chat_asked_for(opening.store))).chat
+    chat = history.chat
     format = opening.format(chat)
-    options = {**(history.options or {}), **opening.sampling(chat)[1]}
+    known = format.options()
+    kept = {
+        key: value for key, value in (chat.options if chat else {}).items() if value in known.get(key, ())
+    }
     with _budget(opening) as budget:
         try:
             prompt = prompt_of(
@@ -121,11 +117,11 @@ def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, st
                 format,
                 history.turns,
                 mode,
-                options=options,
-                clock=history.clock,
+                options={**kept, **opening.sampling(chat)[1]},
+                clock=chat.created if chat else None,
                 dice=history.dice,
                 budget=budget,
-                window=history.window,
+                window=chat.window if chat else None,
             )
         except ValueError as error:
             raise click.UsageError(str(error)) from error

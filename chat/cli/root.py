@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import sys
 
 import click
 
@@ -65,6 +66,10 @@ def rpchat(context: click.Context, launch: Launch) -> None:
                 f"options stand after the verb: rpchat {context.invoked_subcommand} --card ..."
             )
         return
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError(
+            "the chat screen needs a terminal; `rpchat say` and `rpchat prompt` do without"
+        )
     from chat.tui.app import run
 
     context.exit(run(launch))

@@ -54,6 +54,7 @@ def test_every_verb_has_a_help_text_and_the_version_is_the_packages(rpchat: Rpch
 
 
 WRONG_USE = [
+    ("no terminal", ["--card", "samuel"], "needs a terminal"),
     ("unknown verb", ["sya", "hi"], "did you mean say?"),
     ("a card without --card", ["samuel.png"], "--card samuel.png"),
     ("unknown option", ["say", "hi", "--carrd", "x"], "--carrd"),
