@@ -46,6 +46,12 @@ def macros_of(card: Card, persona: Persona, clock: datetime | None, dice: int) -
     )
 
 
+def known_options(options: Mapping[str, str], format: PromptFormat) -> dict[str, str]:
+    """The options that a format has: those that a chat keeps may have been chosen for another one."""
+    allowed = format.options()
+    return {name: value for name, value in options.items() if value in allowed.get(name, ())}
+
+
 def prompt_of(
     card: Card,
     persona: Persona,
@@ -64,7 +70,6 @@ def prompt_of(
     `clock` is when the chat began, `dice` its seed: what a card leaves to chance and time stands still, so
     that the prompt's beginning is the same from turn to turn. Raises PromptTooLong and ValueError.
     """
-    macros = macros_of(card, persona, clock, dice)
     return build(
         card,
         persona,
@@ -72,8 +77,8 @@ def prompt_of(
         turns,
         mode=mode,
         options=options,
-        macros=macros,
-        lore=lore_of(card, persona, turns, macros, dice, budget),
+        macros=macros_of(card, persona, clock, dice),
+        lore=lore_of(card, persona, turns, clock, dice, budget),
         budget=budget,
         window=window,
     )
@@ -83,7 +88,7 @@ def lore_of(
     card: Card,
     persona: Persona,
     turns: Sequence[Turn],
-    macros: Macros,
+    clock: datetime | None,
     dice: int,
     budget: Budget | None = None,
 ) -> list[LoreInsertion]:
@@ -95,6 +100,8 @@ def lore_of(
     book = card.character_book
     if book is None:
         return []
+    # Macros of its own: what the book throws must not move the dice of the card's texts.
+    macros = macros_of(card, persona, clock, dice)
     names = {"char": card.call_name, "user": persona.name or "User", "system": ""}
     activation = activate(
         book,

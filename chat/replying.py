@@ -205,6 +205,7 @@ class Reply:
             reused_tokens=done.reused_tokens,
             generated_tokens=done.generated_tokens,
             timings={"read": done.read_seconds, "write": done.write_seconds, "total": seconds},
+            samplers=list(done.samplers),
             finish_reason=done.finish_reason,
         )
         if self.mode == "impersonate":

@@ -13,7 +13,7 @@ from chat.engine.surface import EngineSurface
 from chat.events import ReplyFailed, ReplyFinished, SessionEvent
 from chat.ids import new_id, now
 from chat.landing import Landing
-from chat.prompting import greetings_of, prompt_of, turns_of
+from chat.prompting import greetings_of, known_options, prompt_of, turns_of
 from chat.records import Chat, OpenChat
 from chat.replying import Reply, one_line
 from chat.rows import new_message
@@ -71,7 +71,7 @@ class Session:
         self.format = format
         """May be replaced at any time; `choose` keeps it with the chat."""
         self.sampling = sampling
-        self.options: dict[str, str] = {**_known(opened.chat.options, format), **(options or {})}
+        self.options: dict[str, str] = {**known_options(opened.chat.options, format), **(options or {})}
         self.engine = engine
         """May be set later: a chat can be read without a model."""
         self.model_problem = ""
@@ -200,7 +200,7 @@ class Session:
             self.format,
             turns_of(path),
             mode,
-            options=self.options,
+            options=known_options(self.options, self.format),
             clock=self.chat.created,
             dice=self.chat.dice,
             budget=self._budget(),
@@ -282,18 +282,18 @@ class Session:
         with self._lock:
             chat = self.chat
             if format is not None:
-                chat = replace(chat, format=format.id, options=_known(chat.options, format))
+                chat = replace(chat, format=format.id, options=known_options(chat.options, format))
             if sampling is not None:
                 chat = replace(chat, sampling=sampling.model_dump(mode="json"))
             if options is not None:
-                chat = replace(chat, options=_known(options, format or self.format))
+                chat = replace(chat, options=known_options(options, format or self.format))
             if title is not None:
                 chat = replace(chat, title=" ".join(title.split()))
             self.store.save_settings(chat)
             self.chat = chat
             self.format = format or self.format
             self.sampling = sampling or self.sampling
-            self.options = _known(self.options if options is None else options, self.format)
+            self.options = known_options(self.options if options is None else options, self.format)
 
     # Replies. Errors are events (ReplyFailed), not exceptions. -------------------------------------------
 
@@ -386,12 +386,6 @@ class Session:
         self.last = next((one.generation for one in reversed(path) if one.generation is not None), None)
         if self.last is not None and path[-1].generation is self.last:
             self.context_used = self.last.prompt_tokens + self.last.generated_tokens
-
-
-def _known(options: Mapping[str, str], format: PromptFormat) -> dict[str, str]:
-    """The options that a format has: those of a chat may have been chosen for another one."""
-    allowed = format.options()
-    return {name: value for name, value in options.items() if value in allowed.get(name, ())}
 
 
 def _worded(text: str) -> str:

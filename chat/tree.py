@@ -32,6 +32,8 @@ class Generation:
     generated_tokens: int = 0
     timings: dict[str, float] = field(default_factory=dict)
     """Seconds: `read`, `write`, `total`."""
+    samplers: list[str] = field(default_factory=list)
+    """The chain that was in force, in order, as `name(value)`."""
     finish_reason: str = ""
     """`eos`, `stop`, `length`, `cancelled` (by the user) or `interrupted` (program or worker died)."""
 

@@ -361,6 +361,30 @@ def test_names_and_hidden_messages(store: Store) -> None:
     assert "unseen" not in one.prompt().text
 
 
+def test_a_book_that_throws_dice_does_not_move_those_of_the_card(store: Store) -> None:
+    entry = {"keys": ["castle"], "content": "{{roll:1000}} towers.", "enabled": True, "insertion_order": 1}
+    card = a_card(
+        description="{{random:" + ",".join(f"d{number}" for number in range(1000)) + "}}",
+        character_book={"name": "Places", "entries": [entry], "extensions": {}},
+    )
+    one = session(store, card=card)
+
+    def description() -> list[str]:
+        return re.findall(r"\bd\d+\b", one.prompt().text)
+
+    before = description()
+    one.say("Show me the castle.")
+    assert "towers" in one.prompt().text
+    assert description() == before
+    assert one.prompt() == one.prompt()
+
+
+def test_options_of_another_format_are_passed_over(store: Store) -> None:
+    one = session(store, options={"length": "long"})
+    one.format = LIBRARY.format("metharme")
+    assert one.prompt().text
+
+
 def test_a_choice_is_kept_with_the_chat(store: Store) -> None:
     one = session(store, options={"length": "long"})
     assert one.options == {"length": "long"}

@@ -111,7 +111,7 @@ def test_text_is_stored_as_it_is_but_for_what_utf8_cannot_hold(store: Store, tex
 
 def test_a_chat_comes_back_whole(path: Path) -> None:
     generation = Generation(
-        "m.gguf", "limarp-v3", {"tfs_z": 0.85}, 7, 100, 20, 80, 30, {"read": 0.5}, "length"
+        "m.gguf", "limarp-v3", {"tfs_z": 0.85}, 7, 100, 20, 80, 30, {"read": 0.5}, ["tfs(0.85)"], "length"
     )
     with Store(path) as store:
         chat, [greeting] = begun(store, "Good evening.")
