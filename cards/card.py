@@ -205,6 +205,9 @@ class Card:
         parts: tuple[str | int, ...] = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
         if len(parts) == 1 and (self.shape.fields or parts[0] not in self.document):
             parts = self.path_of(str(parts[0]))
+        if self.shape.spec == "agnai" and path == "description" and isinstance(value, str):
+            # Agnai's own word for a persona that is plain text.
+            parts, value = (*self.shape.fields, "persona"), {"kind": "text", "attributes": {"text": [value]}}
         document = with_value(self.document, parts, value)
         mirror = (*self.shape.prefix, *parts[-1:])
         if parts[:-1] == self.shape.fields and parts[-1] in FIELD_ALIASES and self.shape.fields:

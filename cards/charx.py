@@ -226,18 +226,29 @@ def rewritten_charx(data: bytes, document: Mapping[str, Any]) -> bytes:
     _check_directory(data)
     out = io.BytesIO()
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as new:
+        with zipfile.ZipFile(io.BytesIO(data)) as old:
             members = old.infolist()
             card = _card_member(members, [])
             out.write(data[: min(member.header_offset for member in members)])
-            for member in members:
-                if member.filename != card.filename:
-                    new.writestr(member, _member(old, member, limits.ZIP_ASSET))
-                elif member is card:
-                    new.writestr(_info(card.filename), dump_json(document, indent=2), zipfile.ZIP_DEFLATED)
+            _copy(old, members, card, document, out)
     except _BROKEN as error:
         raise CardError("zip", f"the zip file is damaged: {error}") from error
     return out.getvalue()
+
+
+def _copy(
+    old: zipfile.ZipFile,
+    members: list[zipfile.ZipInfo],
+    card: zipfile.ZipInfo,
+    document: Mapping[str, Any],
+    out: io.BytesIO,
+) -> None:
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as new:
+        for member in members:
+            if member is card:
+                new.writestr(_info(card.filename), dump_json(document, indent=2))
+            elif member.filename != card.filename:
+                new.writestr(member, _member(old, member, limits.ZIP_ASSET))
 
 
 def _info(name: str) -> zipfile.ZipInfo:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 __all__ = ["binary_kind"]
 
+_CONTROL: Final = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 _KINDS: Final = (
     (
         b"\xff\xd8\xff",
@@ -38,6 +40,5 @@ def binary_kind(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return "a video or AVIF picture"
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
-    if not marked and b"\0" in data[:1024].strip(b"\0") and data.strip(b"\0 \t\r\n")[:1] not in (b"{", b"["):
-        return "a binary file"
-    return ""
+    head = data[:1024].strip(b"\0 \t\r\n")
+    return "a binary file" if not marked and head[:1] not in (b"{", b"[") and _CONTROL.search(head) else ""

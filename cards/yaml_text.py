@@ -18,7 +18,8 @@ from cards.json_text import dump_json
 __all__ = ["dump_yaml", "looks_like_yaml_card", "parse_yaml"]
 
 _CARD_KEY: Final = re.compile(
-    r"^[\"']?(?:name|bot|<\|bot\|>|char_name|context|greeting|char_persona|char_greeting|spec|description|first_mes)"
+    r"^[\"']?(?:name|bot|<\|bot\|>|char_name|context|greeting|char_persona|char_greeting|spec|data|card|character"
+    r"|chara_card|persona|kind|description|first_mes)"
     r"[\"']?[ \t]*:(?:[ \t\r]|$)",
     re.MULTILINE,
 )
