@@ -11,6 +11,7 @@ import traceback
 from dataclasses import replace
 from typing import ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.theme import Theme
@@ -106,6 +107,8 @@ class RpchatApp(App[int]):
     def on_engine_changed(self, changed: EngineChanged) -> None:
         """Tell the screens."""
         self.engine_status = changed.status
+        if not self.chat.children:
+            return  # the program is ending
         if changed.status.state == "none":
             if self.engine is not None:
                 self.engine.close()
@@ -212,12 +215,12 @@ class RpchatApp(App[int]):
 
     # Size ---------------------------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Below the smallest useful size say so, and come back when there is room."""
         small = isinstance(self.screen, TooSmall)
-        if is_too_small(self.size) and not small:
+        if is_too_small(event.size) and not small:
             self.push_screen(TooSmall())
-        elif small and not is_too_small(self.size):
+        elif small and not is_too_small(event.size):
             self.pop_screen()
 
     # The end ------------------------------------------------------------------------------------------------

@@ -61,7 +61,7 @@ def load_model(opening: Opening, engine: EngineSurface, post: Callable[[Message]
         lines = choice.notices or how_to_get_a_model(opening.settings)
         post(EngineChanged(EngineStatus("none", lines=lines)))
         return
-    status = EngineStatus("loading", model=choice.file.name if choice.file else "")
+    status = EngineStatus("loading", model=choice.path.stem if choice.path else "")
     post(EngineChanged(status))
     try:
         for event in operation:

@@ -114,7 +114,9 @@ class Replies:
                 self._reading(event)
             case TextAdded():
                 self._screen.transcript.grow(event.text)
-                self._screen.status.change(reading=None, writing=True)
+                if not self._screen.status.status.writing:
+                    self._screen.status.change(reading=None, writing=True)
+                    self._screen.show_state()
             case ReplyFinished():
                 self._screen.show_path()
             case ReplyEmpty():
@@ -142,3 +144,4 @@ class Replies:
         progress = f"reading {number(event.done)} of {number(event.total)}" if event.total else ""
         self._screen.transcript.say_progress(progress)
         self._screen.status.change(reading=(event.done, event.total), writing=False)
+        self._screen.show_state()

@@ -46,7 +46,7 @@ def _bindings() -> list[BindingType]:
             keys = ",".join(command.keys)
             bound.append(Binding(keys, f"command('{command.id}')", command.title, show=False, priority=True))
         if command.id and command.letters:
-            keys = ",".join(command.letters)
+            keys = ",".join(letter for letter in command.letters if letter != "escape")
             bound.append(Binding(keys, f"letter('{command.id}')", command.title, show=False))
     return bound
 
@@ -218,7 +218,8 @@ class ChatScreen(Screen[None]):
         elif self.replies.waiting:
             box.border_title = Content(f"{self.replies.waiting}, {name} answers then · Esc stops")
         elif self.replies.running:
-            box.border_title = Content(f"{name} is writing · Esc stops")
+            doing = "reading" if self.status.status.reading else "writing"
+            box.border_title = Content(f"{name} is {doing} · Esc stops")
         else:
             box.border_title = None
         if self.engine.state == "none":
@@ -246,6 +247,8 @@ class ChatScreen(Screen[None]):
     def load_again(self) -> None:
         """Try once more to load the model."""
         self.banner.settle()
+        if self.session is not None:
+            self.session.model_problem = ""
         self.rpchat.load_model()
 
     # Modes --------------------------------------------------------------------------------------------------
@@ -293,18 +296,15 @@ class ChatScreen(Screen[None]):
 
     def action_letter(self, command_id: str) -> None:
         """A letter of reading mode."""
-        if self.reading and not (command_id == "write" and self.replies.running and self._stop_first()):
+        if self.reading:
             self.actions.run(command_id)
 
-    def _stop_first(self) -> bool:
-        """Escape stops the reply before it leaves reading mode."""
-        self.replies.stop()
-        return True
-
     def action_escape(self) -> None:
-        """Stop the reply; else leave the edit."""
+        """Stop the reply; else leave reading mode; else leave the edit."""
         if self.replies.running:
             self.replies.stop()
+        elif self.reading:
+            self.focus_composer()
         elif self.actions.editing is not None:
             self.actions.cancel_edit()
         else:
