@@ -82,6 +82,19 @@ class Opening:
         other.model = self.model
         return other
 
+    def check(self) -> None:
+        """Raise for what was asked for and is not there, before a screen or a model is started for nothing."""
+        launch = self.launch
+        _ = self.persona_asked_for
+        if launch.card is not None:
+            _ = self.card
+        if launch.chat is not None:
+            self.chat_asked_for(self.store)
+        if launch.model is not None:
+            _ = self.model
+        if launch.format or launch.sampling or launch.settings:
+            self.sampling()
+
     # What lies on disk --------------------------------------------------------------------------------------
 
     @cached_property

@@ -50,7 +50,9 @@ def command(
     opening = Opening(replace(launch, new=launch.chat is None and not continue_chat))
     if opening.model.path is None:
         raise click.ClickException("; ".join(opening.model.notices))
-    _check(opening)
+    opening.check()
+    if opening.launch.new:
+        _ = opening.card  # before a model is loaded for nothing
     with _engine(opening) as engine:
         _load(opening, engine)
         session = opening.session(engine, _passing_store(opening) if no_save else None)
@@ -65,15 +67,6 @@ def command(
             write_json(_values(session, message, saved=not no_save))
         if message.generation is not None and message.generation.finish_reason == "cancelled":
             context.exit(INTERRUPTED)
-
-
-def _check(opening: Opening) -> None:
-    """Find what is wrong before a model is loaded for nothing, and before a new chat is stored."""
-    chat_id = opening.chat_asked_for(opening.store) if not opening.launch.new else None
-    chat = opening.store.open_chat(chat_id).chat if chat_id is not None else None
-    if chat is None:
-        _ = opening.card, opening.persona()
-    opening.sampling(chat)
 
 
 @contextmanager

@@ -126,6 +126,8 @@ def test_what_a_chat_keeps_outranks_the_model_and_an_option_outranks_the_chat(ca
     ],
 )
 def test_what_cannot_be_found_is_one_line(launch: Launch, usage: bool) -> None:
+    with pytest.raises(OpeningError, match=r"\S"):
+        Opening(launch).check()
     with pytest.raises(OpeningError) as caught:
         Opening(launch).session()
     assert caught.value.usage is usage
