@@ -37,8 +37,8 @@ def activate(
     """Which entries of `books` fire on `messages` (newest last, each as `Name: text`).
 
     `count` gives a text's tokens (a guess by default), `expand` expands the macros of keys and contents, and
-    `expand_for_scan` those of a content that other entries' keys are looked for in (hidden keys). `timers`
-    is what the last scan of this chat returned. The same arguments, dice included, give the same result.
+    `expand_for_scan` those of a content that other entries' keys are looked for in (hidden keys). `timers` is
+    what the last scan of this chat returned. The same arguments, dice included, give the same result.
     """
     listed = [books] if isinstance(books, Lorebook) else list(books)
     scan = _Scan(

@@ -198,8 +198,8 @@ class Card:
     def edited(self, path: str | Sequence[str | int], value: Any) -> Card:
         """A card whose document differs at one path: a field's name, a dotted path, or the path's parts.
 
-        `edited("description", ...)` finds the field wherever this kind of card keeps it; the V1 mirror at
-        the root of a V2 or V3 document follows. Objects on the way are made where they are missing. Raises
+        `edited("description", ...)` finds the field wherever this kind of card keeps it; the V1 mirror at the
+        root of a V2 or V3 document follows. Objects on the way are made where they are missing. Raises
         KeyError for a list index that does not exist.
         """
         parts: tuple[str | int, ...] = tuple(path.split(".")) if isinstance(path, str) else tuple(path)

@@ -221,8 +221,8 @@ def write_charx(document: Mapping[str, Any], icon: bytes | None, ending: str = "
 
 
 def rewritten_charx(data: bytes, document: Mapping[str, Any]) -> bytes:
-    """A CHARX file with another `card.json`: what stands before the zip and every other member stay. Raises
-    CardError."""
+    """A CHARX file with another `card.json`: what stands before the zip and every other member stay.
+    Raises CardError."""
     _check_directory(data)
     out = io.BytesIO()
     try:

@@ -127,8 +127,8 @@ def _has_data(card: Card) -> bool:
 
 
 def _data(card: Card) -> dict[str, Any]:
-    """The data object: a V2 or V3 card's own with what is required filled in, another's fields put in their
-    places."""
+    """The data object: a V2 or V3 card's own with what is required filled in, another's fields put in
+    their places."""
     if _has_data(card):
         held = value_at(card.document, card.shape.fields)
         data = dict(held) if isinstance(held, Mapping) else {}

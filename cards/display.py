@@ -40,9 +40,9 @@ _MARKS: Final = 4
 def display_text(text: str, *, single_line: bool = False, limit: int | None = None) -> str:
     """`text` with everything taken out that a terminal would act on.
 
-    Keeps newlines and tabs, unless `single_line`: then every run of white space becomes one space, and
-    stacks of combining marks and runs of invisible characters are cut down. `limit` is in terminal cells; a
-    longer text ends in `…`. A lone surrogate becomes U+FFFD.
+    Keeps newlines and tabs, unless `single_line`: then every run of white space becomes one space, and stacks
+    of combining marks and runs of invisible characters are cut down. `limit` is in terminal cells; a longer
+    text ends in `…`. A lone surrogate becomes U+FFFD.
     """
     if _SUSPECT.search(text):
         text = _SEQUENCES.sub("", text)

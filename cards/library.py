@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +16,7 @@ from cards import limits
 from cards.errors import CardError
 from cards.reading import read_card_file
 
-__all__ = ["CARD_ENDINGS", "CardLibrary", "LibraryCard", "read_file"]
+__all__ = ["CARD_ENDINGS", "CardLibrary", "FileState", "LibraryCard", "file_state", "read_file", "save_file"]
 
 CARD_ENDINGS = (".png", ".apng", ".json", ".yaml", ".yml", ".charx", ".jpg", ".jpeg", ".webp", ".byaf", ".md")
 
@@ -135,3 +138,64 @@ def read_file(path: Path) -> bytes:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise CardError("unreadable", f"cannot be read: {reason}", where) from error
     return data
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What a file was when it was read, to notice that another program has written it since."""
+
+    size: int
+    modified: int
+    """Nanoseconds."""
+    digest: str
+
+
+def file_state(path: Path) -> FileState | None:
+    """The file as it is now, None when there is none. Raises CardError when it cannot be read."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CardError("unreadable", f"cannot be read: {error.strerror}", str(path)) from error
+    return FileState(found.st_size, found.st_mtime_ns, hashlib.sha256(read_file(path)).hexdigest())
+
+
+def save_file(
+    path: Path, data: bytes, *, expected: FileState | None = None, backup: bool = True
+) -> FileState:
+    """Writes a card's file whole or not at all: the old one stays as `NAME.bak`, the new one takes its place
+    at once.
+
+    With `expected`, what the file was when it was read, nothing is written when its bytes have changed since:
+    a CardError `changed` says so, and the caller asks whether to reload, overwrite or save under another
+    name. Raises CardError for a full disk or a folder that cannot be written; the old file is then as it was.
+    """
+    where = str(path)
+    if expected is not None:
+        now = file_state(path)
+        if now is None or now.digest != expected.digest:
+            raise CardError(
+                "changed", "another program has changed this file; reload, overwrite or save as", where
+            )
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists():
+            shutil.copymode(path, temporary)
+            if backup:
+                shutil.copy2(path, path.with_name(path.name + ".bak"))
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)
+        raise CardError("unwritable", f"cannot be saved: {error.strerror or error}", where) from error
+    state = file_state(path)
+    if state is None:
+        raise CardError("changed", "the file was removed while it was saved", where)
+    return state

@@ -50,8 +50,8 @@ _ROLE_NAMES: Final[dict[str, LoreRole]] = {"user": "user", "assistant": "char", 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry: when it fires, what it says and where that goes. `None` leaves a choice to the book or the
-    user."""
+    """One entry: when it fires, what it says and where that goes. `None` leaves a choice to the book or
+    the user."""
 
     index: int
     """Its place in the book, which names it when nothing else does."""

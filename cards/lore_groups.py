@@ -24,8 +24,8 @@ def group_losers(
     """Which candidates lose their group, and to whom.
 
     `taken` are groups that an earlier pass has filled, with the winner's label. Sticky entries stay; then,
-    where scoring is on, the most keys win; then the highest order among those that override; then weights
-    and dice.
+    where scoring is on, the most keys win; then the highest order among those that override; then weights and
+    dice.
     """
     losers: dict[Place, str] = {}
     names = dict.fromkeys(name for _, entry in candidates for name in entry.groups)

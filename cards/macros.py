@@ -1,9 +1,9 @@
 """Macros: `{{char}}`, `{{user}}`, `{{random:a,b}}` and their kin, one pass over the text.
 
-Names after Character Card V3 (curly braced syntaxes) and SillyTavern's list. Values are never expanded
-again: a user named `{{char}}` stays `{{char}}`. Macros written inside the arguments of another are expanded,
-for they are part of the text itself. An unknown macro stays as it is written. Clock and dice are handed in,
-so that a text expands to the same result whenever they are the same.
+Names after Character Card V3 (curly braced syntaxes) and SillyTavern's list. Values are never expanded again:
+a user named `{{char}}` stays `{{char}}`. Macros written inside the arguments of another are expanded, for
+they are part of the text itself. An unknown macro stays as it is written. Clock and dice are handed in, so
+that a text expands to the same result whenever they are the same.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Macros", "View"]
 
 View = Literal["prompt", "scan", "screen"]
-"""Who will read the text: the model, a lorebook's recursive scan (which sees hidden keys), or the user (who
-sees comments)."""
+"""Who will read the text: the model, a lorebook's recursive scan (which sees hidden keys), or the user
+(who sees comments)."""
 
 # The last two of several opening braces open, the first two of several closing ones close: `{{{char}}}` is a
 # name in braces. `<USER>` in double brackets is another program's placeholder and not ours to touch.

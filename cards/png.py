@@ -120,8 +120,8 @@ def _text_chunk(keyword: str, document: dict[str, Any]) -> bytes:
 
 
 def _rewritten(image: bytes, inserted: bytes, keep: Callable[[Chunk], bool] | None = None) -> bytes:
-    """`image` without its card chunks, or with those only that `keep` wants, and `inserted` before the first
-    IDAT."""
+    """`image` without its card chunks, or with those only that `keep` wants, and `inserted` before the
+    first IDAT."""
     if not is_png(image):
         raise CardError("not-png", "the portrait is not a PNG image")
     parts = [SIGNATURE]

@@ -93,10 +93,9 @@ def chunks(data: bytes) -> Iterator[Chunk]:
 def text_chunks(data: bytes, keywords: tuple[str, ...] | None = None) -> TextChunks:
     """Text chunks of a PNG or APNG, those before IHDR and after IEND included.
 
-    `keywords` (lower case) limits what is inflated and returned. A bad checksum, a bad zlib stream or a
-    chunk over
-    `limits` is a warning, not an error: another chunk may still hold the card. Raises CardError for no PNG
-    at all.
+    `keywords` (lower case) limits what is inflated and returned. A bad checksum, a bad zlib stream or a chunk
+    over `limits` is a warning, not an error: another chunk may still hold the card. Raises CardError for no
+    PNG at all.
     """
     if not is_png(data):
         raise CardError("not-png", "not a PNG image")

@@ -106,8 +106,8 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
 
 
 def _candidates(chunks: list[TextChunk], warnings: list[CardWarning]) -> list[TextChunk]:
-    """Chunks in the order in which they are tried: `ccv3`, `chara`, other keywords; the first of each comes
-    first."""
+    """Chunks in the order in which they are tried: `ccv3`, `chara`, other keywords; the first of each
+    comes first."""
     return [
         chunk
         for keyword in CARD_KEYWORDS + OTHER_KEYWORDS

@@ -45,8 +45,8 @@ def export_card(
     """The card as a file.
 
     `spec` converts (see `losses` for what that costs); a PNG carries V2 and V3 both, whatever it says.
-    `image` is a PNG to carry the card, for one that has no portrait of its own. `now`, seconds since 1970,
-    is noted as the modification date of an edited V3 card. Raises CardError.
+    `image` is a PNG to carry the card, for one that has no portrait of its own. `now`, seconds since 1970, is
+    noted as the modification date of an edited V3 card. Raises CardError.
     """
     if card.source is not None and spec is None and image is None and _OWN.get(card.container) == to:
         return _as_it_came(card, card.source, keep_private)
