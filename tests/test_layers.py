@@ -48,10 +48,19 @@ def test_no_module_grows_past_400_lines(path: Path) -> None:
 @pytest.mark.parametrize(
     ("modules", "absent"),
     [
-        ("cards.reading, cards.lorebook, cards.macros", {"presets", "chat", "textual", "llama_cpp", "PIL", "numpy"}),
-        ("presets.prompt, presets.library, presets.matching", {"chat", "textual", "llama_cpp", "PIL", "numpy"}),
+        (
+            "cards.reading, cards.lorebook, cards.macros",
+            {"presets", "chat", "textual", "llama_cpp", "PIL", "numpy"},
+        ),
+        (
+            "presets.prompt, presets.library, presets.matching",
+            {"chat", "textual", "llama_cpp", "PIL", "numpy"},
+        ),
         ("chat.session, chat.store, chat.engine.client", {"textual", "rich", "llama_cpp", "PIL", "numpy"}),
-        ("chat.__main__, chat.cli.root", {"textual", "rich", "llama_cpp", "PIL", "numpy", "pydantic", "yaml", "jinja2"}),
+        (
+            "chat.__main__, chat.cli.root",
+            {"textual", "rich", "llama_cpp", "PIL", "numpy", "pydantic", "yaml", "jinja2"},
+        ),
     ],
 )
 def test_the_core_loads_without_what_is_above_it(modules: str, absent: set[str]) -> None:

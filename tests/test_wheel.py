@@ -38,8 +38,14 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile, suff
 
 def test_the_five_starters_and_the_seed_formats_are_there(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    assert {f"cards/starters/{name}.png" for name in ("samuel", "carina", "charlotte", "etma", "mila")} <= names
-    assert {"presets/formats/limarp-v1.yaml", "presets/formats/chatml.yaml", "presets/samplings/limarp-v1.yaml"} <= names
+    assert {
+        f"cards/starters/{name}.png" for name in ("samuel", "carina", "charlotte", "etma", "mila")
+    } <= names
+    assert {
+        "presets/formats/limarp-v1.yaml",
+        "presets/formats/chatml.yaml",
+        "presets/samplings/limarp-v1.yaml",
+    } <= names
 
 
 def test_nothing_is_installed_outside_the_three_packages(wheel: zipfile.ZipFile) -> None:
