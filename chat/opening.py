@@ -48,6 +48,10 @@ class OpeningError(Exception):
         """An option was used wrongly (exit status 2), rather than something failing."""
 
 
+def _unwritable(folder: Path, error: OSError) -> OpeningError:
+    return OpeningError(f"{folder}: {reason(error)}; RPCHAT_HOME names another folder to write to")
+
+
 @contextmanager
 def _one_line(*, usage: bool = False) -> Iterator[None]:
     """Errors of every layer below, which carry their one line already, as OpeningError."""
@@ -83,7 +87,7 @@ class Opening:
         return other
 
     def check(self) -> None:
-        """Raise for what was asked for and is not there, before a screen or a model is started for nothing."""
+        """Raise for what was asked for and is not there, before a screen or a model is started for it."""
         launch = self.launch
         _ = self.persona_asked_for
         if launch.card is not None:
@@ -105,7 +109,7 @@ class Opening:
         try:
             make_private_folder(self.folders.database.parent)
         except OSError as error:
-            raise OpeningError(f"{self.folders.database.parent}: {reason(error)}") from error
+            raise _unwritable(self.folders.database.parent, error) from error
         with _one_line():
             store = Store(self.folders.database)
         self.notices.extend(store.notices)
@@ -243,7 +247,7 @@ class Opening:
         try:
             make_private_folder(self.folders.logs)
         except OSError as error:
-            raise OpeningError(f"{self.folders.logs}: {reason(error)}") from error
+            raise _unwritable(self.folders.logs, error) from error
         engine = Engine(self.folders.worker_log)
         engine.start()
         return engine

@@ -204,8 +204,9 @@ def check_folders(folders: Folders) -> list[Check]:
     """Whether every place can be written, and only by its owner."""
     checks = []
     for place in dict.fromkeys(path.parent if path.suffix else path for path in places(folders).values()):
-        if place.is_dir() and not os.access(place, os.W_OK):
-            checks.append(Check("FAIL", f"{place} cannot be written", f"chmod u+rwx {place}"))
+        there = next(folder for folder in (place, *place.parents) if folder.exists())
+        if not there.is_dir() or not os.access(there, os.W_OK):
+            checks.append(Check("FAIL", f"{place} cannot be written; set RPCHAT_HOME to a folder that can"))
         elif place.is_dir() and os.name == "posix" and place.stat().st_mode & 0o077:
             checks.append(Check("note", f"{place} can be read by others", f"chmod 700 {place}"))
     return checks or [Check("ok", f"chats, cards and settings: {folders.database.parent}")]

@@ -11,7 +11,7 @@ import click
 
 from chat.cli.printing import warn
 
-FAILED, WRONG_USE, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141
+FAILED, WRONG_USE, INTERRUPTED = 1, 2, 130
 
 # Errors that carry a line for people. They are looked up among the modules that are loaded: an error that was
 # raised has its module there, and the others need not be imported to say that it is not theirs.
@@ -37,14 +37,15 @@ def exit_status(error: BaseException) -> int:
         return INTERRUPTED
     if isinstance(error, click.ClickException):
         return _said(_click_line(error), error.exit_code)
+    if isinstance(error, SystemExit):  # click's own end after a broken pipe, and after completing a word
+        return error.code if isinstance(error.code, int) else FAILED
     if isinstance(error, BrokenPipeError):
         _close_stdout()
-        return BROKEN_PIPE
+        return FAILED
     if has_line(error):
         return _said(str(error), WRONG_USE if getattr(error, "usage", False) else FAILED)
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return _said(f"{where}{error.strerror or error}", FAILED)
+        return _said(f"{error.filename or 'the output'}: {error.strerror or error}", FAILED)
     return _said(f"{type(error).__name__}, an error in rpchat itself; {_where_logged(error)}", FAILED)
 
 

@@ -35,6 +35,8 @@ def text_or_stdin(value: str) -> str:
     """`-` for what stands on stdin, else as `text_or_file`."""
     if value != "-":
         return text_or_file(value)
+    if sys.stdin is None:
+        return ""
     try:
         return sys.stdin.buffer.read().decode("utf-8").rstrip("\n")
     except UnicodeDecodeError as error:

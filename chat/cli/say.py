@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chat.cli.failure import INTERRUPTED
 from chat.cli.options import launch_options, text_or_stdin
 from chat.cli.printing import DisplayStream, stream, warn, write_json
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from chat.session import Session
     from chat.store import Store
     from chat.tree import Message
-
-INTERRUPTED = 130
 
 
 @click.command()

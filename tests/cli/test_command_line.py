@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import struct
 import subprocess
@@ -184,17 +185,43 @@ def test_an_error_of_our_own_leaves_its_frames_in_the_log_and_no_text_of_a_chat(
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    run = subprocess.run(
-        f"{sys.executable} -m chat card show samuel | head -n 1; exit ${{PIPESTATUS[0]}}",
-        shell=True,
-        executable="/bin/bash",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.stdout == "Samuel\n"
-    assert run.stderr == ""
-    assert run.returncode in (0, failure.BROKEN_PIPE)
+    read, written = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "chat", "card", "show", "samuel"]
+    run = subprocess.run(command, stdout=written, stderr=subprocess.PIPE, check=False)
+    os.close(written)
+    assert (run.returncode, run.stderr) == (failure.FAILED, b"")
+
+
+@pytest.mark.parametrize("verb", [["--help"], ["card", "list"], ["prompt", "--json"], ["chat", "list"]])
+def test_a_full_disk_is_one_line(verb: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-m", "chat", *verb]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert run.returncode == 1
+    assert run.stderr == b"rpchat: the output: No space left on device\n"
+
+
+def test_without_stdin_a_message_is_empty() -> None:
+    command = f"{sys.executable} -m chat say - <&-"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "the message is empty" in run.stderr
+
+
+@pytest.mark.parametrize("args", [["say", "hi"], ["chat", "list"], ["persona", "set", "Alex"]])
+def test_a_home_that_cannot_be_made_is_one_line(
+    rpchat: Rpchat, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, args: list[str]
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("RPCHAT_HOME", str(tmp_path / "file" / "home"))
+    answer = rpchat(*args)
+    assert answer.status == 1
+    assert str(tmp_path / "file") in answer.err
+    assert answer.err.count("\n") == 1
+    doctor = rpchat("doctor", "--json")
+    assert doctor.status == 1
+    assert any("cannot be written" in check["what"] for check in doctor.json["checks"])
 
 
 def test_ctrl_c_ends_quietly(rpchat: Rpchat, monkeypatch: pytest.MonkeyPatch) -> None:
