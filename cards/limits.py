@@ -10,6 +10,11 @@ PNG_CHUNK: Final = 64 * 2**20
 """One text chunk of a PNG, as it lies in the file."""
 INFLATED_TEXT: Final = 24 * 2**20
 """A zTXt or iTXt chunk once inflated: base64 of the largest JSON text that is read."""
+INFLATED_TOTAL: Final = 2 * INFLATED_TEXT
+"""All compressed text of one PNG together."""
+PNG_CHUNKS: Final = 100_000
+PNG_CARDS: Final = 8
+"""Chunks with a card's keyword that are looked at."""
 JSON_TEXT: Final = 16 * 2**20
 """A card's JSON or YAML."""
 JSON_DEPTH: Final = 64

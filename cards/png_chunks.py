@@ -54,6 +54,8 @@ class TextChunks:
 
     chunks: list[TextChunk] = field(default_factory=list)
     warnings: list[CardWarning] = field(default_factory=list)
+    inflated: int = 0
+    """Bytes that compressed chunks have made so far, broken ones at their limit."""
     truncated_card: bool = False
     """A chunk with a card's keyword begins in the file but does not end in it."""
 
@@ -78,9 +80,14 @@ def is_png(data: bytes) -> bool:
 
 
 def chunks(data: bytes) -> Iterator[Chunk]:
-    """Every chunk from the signature on, to the first thing that is none. The last one may be cut."""
+    """Every chunk from the signature on, to the first thing that is none. The last one may be cut.
+
+    Raises CardError for more of them than any picture has.
+    """
     position = len(SIGNATURE)
-    while position + 8 <= len(data):
+    for _ in range(limits.PNG_CHUNKS):
+        if position + 8 > len(data):
+            return
         length = int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]
         if not kind.isalpha():
@@ -88,6 +95,7 @@ def chunks(data: bytes) -> Iterator[Chunk]:
         body = position + 8
         yield Chunk(kind, position, body, body + length)
         position = body + length + 4
+    raise CardError("too-large", f"the PNG has over {limits.PNG_CHUNKS} chunks")
 
 
 def text_chunks(data: bytes, keywords: tuple[str, ...] | None = None) -> TextChunks:
@@ -127,6 +135,8 @@ def _read_text(
     if separator < 0 or (keywords is not None and keyword.lower() not in keywords):
         return
     kind = chunk.kind.decode()
+    if keywords is not None and len(found.chunks) + len(found.warnings) >= limits.PNG_CARDS:
+        return
     if chunk.end > len(data):
         found.truncated_card = keyword.lower() in CARD_KEYWORDS + OTHER_KEYWORDS
         return
@@ -142,8 +152,12 @@ def _read_text(
             CardWarning("after-end", f"the {kind} chunk stands after the image's end", keyword)
         )
     try:
+        if found.inflated >= limits.INFLATED_TOTAL:
+            raise ValueError(f"all text inflates to over {limits.INFLATED_TOTAL // 2**20} MB")
         text = _inflated(chunk.kind, data[separator + 1 : chunk.end])
+        found.inflated += len(text) if kind != "tEXt" else 0
     except ValueError as error:
+        found.inflated += limits.INFLATED_TEXT
         found.warnings.append(CardWarning("chunk", f"the {kind} chunk was not read: {error}", keyword))
     else:
         found.chunks.append(TextChunk(keyword, text, kind))

@@ -190,6 +190,24 @@ def test_a_long_chunk_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [warning.code for warning in warnings] == ["too-large"]
 
 
+@pytest.mark.parametrize(
+    "flood",
+    [
+        text("chara", b"{") * 300_000,
+        text("chara", b"{") * 90_000,
+        chunk(b"abcd", b"") * 300_000,
+        chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"\0" * 60_000_000)) * 40,
+        chunk(b"zTXt", b"chara\0\0" + zlib.compress(b"{" * 20_000_000)) * 40,
+    ],
+    ids=["many cards", "cards", "many chunks", "bombs over the limit", "bombs under it"],
+)
+def test_a_flood_of_chunks_ends_soon(flood: bytes) -> None:
+    begun = time.perf_counter()
+    with pytest.raises(CardError):
+        read_card(png(flood))
+    assert time.perf_counter() - begun < 2
+
+
 FOREIGN = (
     text("Title", b"Vampire"),
     chunk(b"gAMA", b"\0\0\xb1\x8f"),
