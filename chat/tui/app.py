@@ -28,6 +28,7 @@ from chat.tui.palette_commands import ChatCommands
 from chat.tui.portrait import Colours
 from chat.tui.screens.chat import ChatScreen
 from chat.tui.screens.too_small import TooSmall, is_too_small
+from chat.tui.status import StatusLine
 from chat.tui.themes import RPCHAT, SIXTEEN, chat_colours, colours_of
 
 LEAVING_SECONDS = 3.0
@@ -107,7 +108,7 @@ class RpchatApp(App[int]):
     def on_engine_changed(self, changed: EngineChanged) -> None:
         """Tell the screens."""
         self.engine_status = changed.status
-        if not self.chat.children:
+        if not self.chat.query(StatusLine):
             return  # the program is ending
         if changed.status.state == "none":
             if self.engine is not None:

@@ -18,7 +18,7 @@ class Banner(Static):
     Banner {
         display: none;
         height: auto;
-        max-height: 5;
+        max-height: 40%;
         margin: 0 1;
         padding: 0 1;
         background: $surface;

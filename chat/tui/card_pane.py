@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.color import Color as RichColor
 from rich.segment import Segment
 from rich.style import Style
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.geometry import Size
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Static
@@ -30,31 +32,50 @@ class Portrait(Widget):
     Portrait {{ width: {WIDTH}; height: {WIDTH * 3 // 4}; background: $surface; color: $character; }}
     """
 
+    @dataclass
+    class Decoded(Message):
+        """A thread is done with the picture."""
+
+        picture: Picture
+
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._image: bytes | None = None
+        self._colours: Colours = "full"
         self._picture: Picture | None = None
         self._initials = ""
 
     def show_card(self, card: Card, colours: Colours) -> None:
         """Show initials now and the card's picture when it is decoded."""
-        self._picture = None
+        self._picture, self._image, self._colours = None, card.avatar, colours
         self._initials = display_text(initials(card.name), single_line=True)
         self.refresh()
-        if card.avatar:
-            image, size = card.avatar, Size(WIDTH, WIDTH * 3 // 4)
+        self._decode()
 
-            def decode() -> None:
-                try:
-                    picture = halfblocks(image, size.width, size.height, colours)
-                except PortraitError:
-                    return  # the initials stay: a chat is no worse for a broken picture
-                self.app.call_from_thread(self._show, picture)
+    def on_resize(self) -> None:
+        """The same picture for the new size."""
+        self._decode()
 
-            self.run_worker(decode, thread=True, exclusive=True, group="portrait", exit_on_error=False)
+    def _decode(self) -> None:
+        image, colours, (width, height) = self._image, self._colours, self.size
+        if image is None or not width or not height:
+            return
 
-    def _show(self, picture: Picture) -> None:
-        self._picture = picture
-        self.refresh()
+        def decode() -> None:
+            try:
+                picture = halfblocks(image, width, height, colours)
+            except PortraitError:
+                return  # the initials stay: a chat is no worse for a broken picture
+            self.post_message(self.Decoded(picture))
+
+        self.run_worker(decode, thread=True, exclusive=True, group="portrait", exit_on_error=False)
+
+    def on_portrait_decoded(self, decoded: Decoded) -> None:
+        """Show the picture, unless the size or the card has changed since."""
+        picture = decoded.picture
+        if len(picture.rows or picture.text) == self.size.height:
+            self._picture = picture
+            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         """One row of cells."""

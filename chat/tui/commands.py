@@ -34,6 +34,8 @@ class Command:
     """A word for the hint line; empty: not hinted."""
     bound: bool = True
     """The screen binds `keys`; False: a widget or Textual does."""
+    needs_model: bool = False
+    """Of no use in a chat that can only be read."""
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -63,6 +65,7 @@ COMMANDS: tuple[Command, ...] = (
         letters=("escape", "tab", "i", "enter"),
         hint="write",
         bound=False,
+        needs_model=True,
     ),
     Command(
         "impersonate",
@@ -70,6 +73,7 @@ COMMANDS: tuple[Command, ...] = (
         "Impersonate",
         "Let the model write your next turn into the box",
         ("impersonate",),
+        needs_model=True,
     ),
     Command(
         "stop",
@@ -89,6 +93,7 @@ COMMANDS: tuple[Command, ...] = (
         keys=("ctrl+r",),
         letters=("r",),
         hint="regenerate",
+        needs_model=True,
     ),
     Command(
         "continue_reply",
@@ -99,6 +104,7 @@ COMMANDS: tuple[Command, ...] = (
         keys=("ctrl+g",),
         letters=("c",),
         hint="continue",
+        needs_model=True,
     ),
     Command(
         "swipe_next",
@@ -128,6 +134,7 @@ COMMANDS: tuple[Command, ...] = (
         keys=("ctrl+t",),
         letters=("e",),
         hint="edit",
+        needs_model=True,
     ),
     Command(
         "delete",

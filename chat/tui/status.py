@@ -102,7 +102,7 @@ def _cells(parts: list[_Part]) -> int:
 
 
 def _left(status: Status) -> list[_Part]:
-    model = display_text(status.model, single_line=True, limit=32)
+    model = display_text(status.model, single_line=True, limit=28)
     if status.engine == "none":
         return [_Part("no model", 1)]
     if status.engine in ("failed", "down"):
@@ -110,8 +110,8 @@ def _left(status: Status) -> list[_Part]:
     if status.engine in ("starting", "loading"):
         share = f"loading {bar(status.loaded_fraction)} {status.loaded_fraction:.0%}"
         return [_Part(share, 1), _Part(model, 2), _Part(display_text(status.format, single_line=True), 7)]
-    parts = [_Part(model, 5), _Part(display_text(status.device, single_line=True, limit=24), 4)]
-    return [part for part in [*parts, _Part(display_text(status.format, single_line=True), 6)] if part.text]
+    parts = [_Part(model, 6), _Part(display_text(status.device, single_line=True, limit=24), 4)]
+    return [part for part in [*parts, _Part(display_text(status.format, single_line=True), 7)] if part.text]
 
 
 def _right(status: Status) -> list[_Part]:
@@ -122,10 +122,13 @@ def _right(status: Status) -> list[_Part]:
     elif status.writing:
         parts.append(_Part("writing", 3))
     elif status.read is not None:
-        parts.append(_Part(f"read {number(status.read)} new, {number(status.reused or 0)} reused", 8))
+        parts.append(_Part(f"read {number(status.read)} new, {number(status.reused or 0)} reused", 5))
     if status.speed is not None and status.reading is None:
         parts.append(
-            _Part(f"{status.speed:.0f} tok/s" if status.speed >= 10 else f"{status.speed:.1f} tok/s", 3)
+            _Part(
+                f"{number(round(status.speed))} tok/s" if status.speed >= 10 else f"{status.speed:.1f} tok/s",
+                3,
+            )
         )
     if status.context:
         used = status.context_used or 0

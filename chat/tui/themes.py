@@ -88,9 +88,14 @@ def chat_colours(theme: Theme, variables: dict[str, str]) -> dict[str, str]:
     foreground = Color.parse(variables["foreground"])
     background = Color.parse(variables["background"])
     brightest = Color.parse("#ffffff" if theme.dark else "#000000")
+    named = {
+        "character": Color.parse(variables["accent"]),
+        "person": Color.parse(variables["secondary"] if theme.secondary else variables["primary"]),
+    }
+    if not theme.dark:  # accents are made to shine on dark ground
+        named = {name: colour.blend(brightest, 0.4) for name, colour in named.items()}
     return {
-        "character": variables["accent"],
-        "person": variables["secondary"] if theme.secondary else variables["primary"],
+        **{name: colour.hex6 for name, colour in named.items()},
         "speech": foreground.blend(brightest, 0.6).hex6,
         "action": background.blend(foreground, 0.65).hex6,
         "code": variables["success"],

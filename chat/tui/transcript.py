@@ -178,6 +178,11 @@ class Transcript(ScrollView, can_focus=True):
         self._anchor_released = False
         self.anchor()
 
+    def show_top(self) -> None:
+        """A chat that has only begun is read from its first line."""
+        self.release_anchor()
+        self.scroll_to(y=0, animate=False, immediate=True)
+
     def _draw_growing(self) -> None:
         if self._stale and self.growing is not None:
             self._stale = False

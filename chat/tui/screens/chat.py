@@ -56,11 +56,8 @@ class ChatScreen(Screen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = _bindings()
     AUTO_FOCUS = "Composer"
-    HORIZONTAL_BREAKPOINTS = [  # noqa: RUF012
-        (0, "-narrow"),
-        (80, "-normal"),
-        (110, "-wide"),
-    ]
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (80, "-normal"), (110, "-wide"), (170, "-vast")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (24, "-middle"), (34, "-tall")]  # noqa: RUF012
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,6 +136,8 @@ class ChatScreen(Screen[None]):
         self.composer.history.clear()
         self.transcript.cursor = None
         self.show_path(follow=True)
+        if len(session.path()) < 2:
+            self.transcript.show_top()
         self.show_engine(self.engine)
         self.actions.begin_chat()
         for notice in session.notices:
@@ -202,11 +201,13 @@ class ChatScreen(Screen[None]):
         title = display_text(
             session.chat.title, single_line=True, limit=max(8, min(60, self.size.width - 36))
         )
-        beside = self.has_class("-wide")  # the column there has the name
-        parts = [] if beside and title else [Content.styled(name, "bold $character")]
+        beside = self.has_class("-wide") or self.has_class("-vast")  # the column there has the name
+        parts = [] if beside else [Content.styled(name, "bold $character")]
         if title:
             parts.append(Content.styled(title if beside else f"  {title}", "$note"))
-        self.query_one("#header", Static).update(Content.assemble(*parts))
+        header = self.query_one("#header", Static)
+        header.update(Content.assemble(*parts))
+        header.display = bool(parts)
 
     def _show_box(self) -> None:
         box, session = self.composer, self.session
@@ -234,6 +235,8 @@ class ChatScreen(Screen[None]):
         hints = []
         for command in COMMANDS:
             key = command.letters[:1] if self.reading else command.keys[:1]
+            if command.needs_model and not self.has_model:
+                continue
             if command.hint and key and not (self.reading and command.id == "read"):
                 hints.append(f"{key_name(key[0])} {command.hint}")
         while hints and len(" · ".join(hints)) > room:

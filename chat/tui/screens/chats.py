@@ -32,7 +32,7 @@ class ChatsScreen(ModalScreen["str | None"]):
             padding: 1 2; border: round $rule; background: $background;
         }
         & Input { border: round $rule; background: $background; height: 3; }
-        & Input:focus { border: round $accent; background: $background; }
+        & Input:focus { border: round $accent; background-tint: $background 0%; }
         & OptionList { height: 1fr; border: none; background: $background; padding: 0; }
         & .keys { color: $note; }
     }

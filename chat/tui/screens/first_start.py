@@ -30,7 +30,7 @@ class FirstStart(Screen[None]):
         & .text { color: $foreground; margin-bottom: 1; }
         & .label { color: $note; }
         & Input { border: round $rule; background: $background; height: 3; }
-        & Input:focus { border: round $accent; background: $background; }
+        & Input:focus { border: round $accent; background-tint: $background 0%; }
         & Composer { min-height: 5; }
         & #model { color: $note; margin-top: 1; }
         & #keys { color: $note; margin-top: 1; }

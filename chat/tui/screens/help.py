@@ -13,9 +13,9 @@ from textual.widgets import Static
 
 from chat.tui.commands import GROUPS, Command, in_group, key_name
 
-TITLE_CELLS = 14
-KEY_CELLS = 20
-LETTER_CELLS = 13
+TITLE_CELLS = 13
+KEY_CELLS = 18
+LETTER_CELLS = 16
 WORD_CELLS = 14
 
 

@@ -39,7 +39,7 @@ class LibraryScreen(ModalScreen["Picked | None"]):
         & .title { color: $accent; text-style: bold; margin-bottom: 1; }
         & .keys { color: $note; margin-top: 1; }
         & OptionList { height: auto; max-height: 1fr; border: none; background: $background; padding: 0; }
-        & OptionList:focus { border: none; }
+        & OptionList:focus { border: none; background-tint: $background 0%; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
