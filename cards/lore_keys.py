@@ -11,12 +11,13 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
-
-import regex
+from typing import TYPE_CHECKING, Any, Final
 
 from cards import limits
 from cards.lore_entry import Entry
+
+if TYPE_CHECKING:
+    import regex
 
 __all__ = ["KeyIndex", "compile_pattern"]
 
@@ -224,6 +225,9 @@ def _in_word(character: str) -> bool:
 def compile_pattern(pattern: str, flags: str) -> regex.Pattern[str]:
     """A JavaScript pattern for `regex`. Raises ValueError with the reason when it is invalid or too
     costly."""
+    # Most books have no pattern in them, and every start of the program reads books.
+    import regex
+
     if len(pattern) > limits.REGEX:
         raise ValueError(f"its pattern is over {limits.REGEX} characters long")
     repeats = 1

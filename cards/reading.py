@@ -15,11 +15,9 @@ from cards.errors import CardError, CardWarning
 from cards.exif import is_webp, user_comment
 from cards.file_kinds import binary_kind
 from cards.json_text import decode_text, parse_json
-from cards.markdown import document_from_markdown, is_markdown_card
 from cards.payload import payload_document
 from cards.png_chunks import CARD_KEYWORDS, OTHER_KEYWORDS, TextChunk, is_png, text_chunks
 from cards.shapes import looks_like
-from cards.yaml_text import looks_like_yaml_card, parse_yaml
 
 __all__ = ["read_card", "read_card_file", "read_lorebook"]
 
@@ -149,17 +147,25 @@ def _read_text(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     container: Container = "json"
     if text[0] in "{[":
         document = _json_document(text, warnings)
-    elif is_markdown_card(text):
-        container, document = "markdown", document_from_markdown(text, warnings)
-    elif looks_like_yaml_card(text):
-        container, document = "yaml", parse_yaml(text)
     else:
-        raise CardError("not-a-card", "not a character card: this is a text file")
+        container, document = _written_document(text, warnings)
     if not isinstance(document, dict):
         code, message = looks_like(document)
         raise CardError(code, message)
     card, more = card_from_document(document, stem)
     return replace(card, container=container), warnings + more
+
+
+def _written_document(text: str, warnings: list[CardWarning]) -> tuple[Container, Any]:
+    # Importing a YAML parser takes longer than reading a JSON or PNG card.
+    from cards.markdown import document_from_markdown, is_markdown_card
+    from cards.yaml_text import looks_like_yaml_card, parse_yaml
+
+    if is_markdown_card(text):
+        return "markdown", document_from_markdown(text, warnings)
+    if looks_like_yaml_card(text):
+        return "yaml", parse_yaml(text)
+    raise CardError("not-a-card", "not a character card: this is a text file")
 
 
 def _json_document(text: str, warnings: list[CardWarning]) -> Any:

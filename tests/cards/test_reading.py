@@ -380,6 +380,8 @@ def test_lorebook_files(data: Any) -> None:
         (b'{"<s>": 1, "</s>": 2}', "not-a-card", "not a character card"),
         (b'{"name": "A", "description": "x",}', "json", "line 1 column 34"),
         (b'{"name": "A",\n "description": x}', "json", "line 2 column 17"),
+        (b'{"name": "A", // the count\n "description": "x"}', "json", "line 1 column 15"),
+        (zipped({"inner.zip": zipped({"card.json": "{}"})}), "no-card", "card.json"),
         (b'{"name": "' + b"A" * 9200, "json", "line 1 column 10"),
         (b"[" * 100_000, "too-deep", "nested"),
         (b'{"a":' * 100_000, "too-deep", "nested"),
@@ -451,6 +453,9 @@ def test_odd_zips_are_read_with_warnings(tmp_path: Path) -> None:
         for name in ("../../evil.png", "/abs.png", "C:\\w.png", "a\\b.png"):
             archive.writestr(name, b"x")
         archive.writestr("Card.json", b"x")
+        link = zipfile.ZipInfo("assets/link.png")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
     card, warnings = read(out.getvalue())
     assert card.spec == "v3"
     assert {"duplicate", "scripts", "unsafe-name"} <= {warning.code for warning in warnings}
@@ -591,3 +596,18 @@ def test_no_value_of_any_field_raises(data: st.DataObject) -> None:
         "call_name",
     ):
         getattr(card, name)
+
+
+def test_what_is_imported_to_read_a_card() -> None:
+    """No pixels are decoded to read text, and a PNG or JSON card needs no YAML parser."""
+    import subprocess
+    import sys
+
+    code = (
+        "import sys, json, cards.reading, cards.library, cards.lorebook, cards.macros;"
+        "cards.reading.read_card(json.dumps({'name': 'A', 'first_mes': 'x'}).encode());"
+        "print([name for name in ('PIL', 'yaml', 'regex', 'presets', 'chat') if name in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
