@@ -143,6 +143,7 @@ def _values(session: Session, message: Message, *, saved: bool) -> dict[str, Any
         "format": made.format,
         "model": made.model,
         "sampling": made.sampling,
+        "samplers": made.samplers,
         "seed": made.seed,
         "prompt_tokens": made.prompt_tokens,
         "evaluated_tokens": made.evaluated_tokens,

@@ -24,6 +24,7 @@ KEYS = {
     "format",
     "model",
     "sampling",
+    "samplers",
     "seed",
     "prompt_tokens",
     "evaluated_tokens",
