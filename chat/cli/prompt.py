@@ -106,3 +106,70 @@ def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, st
     chat = history.chat
     format = opening.format(chat)
     kept = known_options(chat.options, format) if chat else {}
+    with _budget(opening) as budget:
+        try:
+            prompt = prompt_of(
+                opening.card,
+                history.persona,
+                format,
+                history.turns,
+                mode,
+                options={**kept, **opening.sampling(chat)[1]},
+                clock=chat.created if chat else None,
+                dice=history.dice,
+                budget=budget,
+                window=chat.window if chat else None,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    return prompt, format.id
+
+
+@contextmanager
+def _budget(opening: Opening) -> Iterator[Budget | None]:
+    """With `--model` a counter on its vocabulary, in the worker process; no weights are read."""
+    if opening.launch.model is None:
+        yield None
+        return
+    from chat.engine.protocol import Span
+    from chat.session import MAX_TOKENS
+    from presets.values import Budget
+
+    settings, model = opening.settings, opening.model
+    trained = (model.file.context_trained if model.file else None) or LARGEST_DEFAULT_CONTEXT
+    context = opening.launch.ctx or settings.context or min(trained, LARGEST_DEFAULT_CONTEXT)
+    reply = opening.launch.max_tokens or settings.max_tokens or MAX_TOKENS
+    engine = opening.start_engine()
+    try:
+        assert model.path is not None  # with --model there is one, or choosing it has failed
+        engine.load(model.path, vocabulary_only=True).wait()
+        yield Budget(
+            context - min(reply, max(context // 2, 1)),
+            lambda segments: engine.count([Span(text=s.text, trusted=s.trusted) for s in segments]),
+        )
+    finally:
+        engine.close()
+
+
+def _values(prompt: Prompt, format_id: str) -> dict[str, Any]:
+    parts = None
+    if prompt.tokens is not None:
+        parts = [
+            {"kind": segment.kind, "source": segment.source, "tokens": tokens}
+            for segment, tokens in zip(prompt.segments, prompt.tokens, strict=True)
+        ]
+    return {
+        "format": format_id,
+        "text": prompt.text,
+        "stop": list(prompt.stops),
+        "ban_eos": prompt.ban_eos,
+        "tokens": sum(prompt.tokens) if prompt.tokens is not None else None,
+        "segments": [
+            {"kind": s.kind, "source": s.source, "text": s.text, "trusted": s.trusted}
+            for s in prompt.segments
+        ],
+        "dropped": [
+            {"kind": d.kind, "source": d.source, "why": d.why, "tokens": d.tokens} for d in prompt.dropped
+        ],
+        "parts": parts,
+    }
