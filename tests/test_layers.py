@@ -1,4 +1,4 @@
-"""What may import what: `chat -> presets -> cards`, Textual only on the screen, llama_cpp only in the worker."""
+"""What may import what: `chat -> presets -> cards`, Textual on the screen, llama_cpp in the worker alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 MAY_IMPORT = {"cards": {"cards"}, "presets": {"cards", "presets"}, "chat": {"cards", "presets", "chat"}}
+
+HEAVY = ("textual", "rich", "llama_cpp", "PIL", "numpy")
 
 
 def modules_imported_by(path: Path) -> set[str]:

@@ -1,4 +1,4 @@
-"""README's tour with the real program, the real worker and the demo model, from an empty home to a second start.
+"""README's tour with the real program, worker and demo model, from an empty home to a second start.
 
 Every test starts the program as a person does and reads the screen; `start` fails a test whose program tried
 to reach a network.
@@ -33,6 +33,12 @@ def past_first_start(terminal: Any, name: str = "Alex") -> None:
     terminal.wait_for(f"│  {name} ")
     time.sleep(0.5)  # the box for the persona takes the focus
     terminal.send(ENTER)
+
+
+def be_alex() -> None:
+    """Answer the first start's questions beforehand."""
+    rpchat = Path(sys.executable).with_name("rpchat")
+    subprocess.run([rpchat, "persona", "set", "Alex"], check=True, timeout=60)
 
 
 def messages(home: Path) -> list[tuple[str, str]]:
