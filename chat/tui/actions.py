@@ -238,16 +238,16 @@ class Actions:
         session = self._screen.session
         if session is not None:
             self._screen.replies.when_idle(
-                lambda: self._screen.rpchat.open_card(session.chat.card_ref, new=True)
+                lambda: self._screen.rpchat.desk.open_card(session.chat.card_ref, new=True)
             )
 
     def chats(self, words: str = "") -> None:
         """The list of chats."""
-        self._screen.replies.when_idle(lambda: self._screen.rpchat.pick_chat(words))
+        self._screen.replies.when_idle(lambda: self._screen.rpchat.desk.pick_chat(words))
 
     def cards(self) -> None:
         """The list of cards."""
-        self._screen.replies.when_idle(self._screen.rpchat.pick_card)
+        self._screen.replies.when_idle(self._screen.rpchat.desk.pick_card)
 
     def help(self) -> None:
         """The help screen."""

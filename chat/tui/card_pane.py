@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from rich.color import Color as RichColor
@@ -21,7 +22,7 @@ from chat.tui.portrait import Cell, Colours, Picture, PortraitError, halfblocks,
 
 WIDTH = 28
 """Cells of the portrait; its height follows from 2:3 and cells twice as high as wide."""
-NOTES_CELLS = 220
+NOTES_LENGTH = 140
 TAGS_CELLS = 90
 
 
@@ -131,10 +132,18 @@ class CardPane(Vertical):
         """Show another character."""
         self.query_one(Portrait).show_card(card, colours)
         self._say(".name", display_text(card.name, single_line=True, limit=80))
-        self._say(".about", display_text(card.creator_notes, single_line=True, limit=NOTES_CELLS))
+        self._say(".about", first_sentences(display_text(card.creator_notes, single_line=True)))
         self._say(".tags", display_text(" · ".join(card.tags), single_line=True, limit=TAGS_CELLS))
 
     def _say(self, selector: str, text: str) -> None:
         widget = self.query_one(selector, Static)
         widget.update(Content(text))
         widget.display = bool(text)
+
+
+def first_sentences(text: str, length: int = NOTES_LENGTH) -> str:
+    """As many whole sentences as fit, at most two; a first one that does not fit is cut."""
+    sentences = re.split(r"(?<=[.!?。！？])\s+", text, maxsplit=2)
+    if len(sentences) > 1 and len(sentences[0]) + len(sentences[1]) < length:
+        return f"{sentences[0]} {sentences[1]}"
+    return display_text(sentences[0], single_line=True, limit=length)

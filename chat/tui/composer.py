@@ -11,19 +11,11 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from cards.display import display_text
 from chat.tui.commands import completion
 
 NEW_LINE = frozenset({"ctrl+j", "alt+enter", "shift+enter", "ctrl+enter", "shift+\r", "ctrl+\r", "alt+\r"})
 """Keys that begin a new line, among them the names that xterm's modifyOtherKeys ends up with."""
-
-_PICTURES = {
-    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
-    0x7F: 0x2421,
-    **dict.fromkeys((*range(0x80, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
-    **dict.fromkeys((*range(0xD800, 0xE000), *range(0xE0000, 0xE0080)), 0xFFFD),
-}
-"""What is drawn in place of characters that a terminal would act on: one for one, so that columns stay
-right."""
 
 
 class Composer(TextArea):
@@ -87,7 +79,7 @@ class Composer(TextArea):
 
     def get_line(self, line_index: int) -> Text:
         """A line as it is drawn: what a terminal would act on shows as a symbol, the text itself keeps it."""
-        return Text(self.document.get_line(line_index).translate(_PICTURES), end="")
+        return Text(display_text(self.document.get_line(line_index)), end="")
 
     async def _on_key(self, event: events.Key) -> None:
         if self.read_only or self.disabled:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from textual.message import Message
 
-from chat.engine.protocol import Loaded, Loading
-from chat.engine.surface import EngineError, EngineSurface
 from chat.tui.status import EngineState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from chat.engine.protocol import Loaded
+    from chat.engine.surface import EngineSurface
     from chat.opening import Opening
 
 
@@ -48,6 +48,8 @@ class Failed(Message):
 
 def load_model(opening: Opening, engine: EngineSurface, post: Callable[[Message], object]) -> None:
     """Choose the model and load it; blocks until it is ready. Tells everything through `post`."""
+    from chat.engine.protocol import Loaded, Loading
+    from chat.engine.surface import EngineError
     from chat.models import how_to_get_a_model
     from chat.opening import OpeningError
 

@@ -79,7 +79,7 @@ def status_content(status: Status, width: int) -> Content:
     chip = Content.styled(
         _MODES[status.mode], "bold $accent" if status.mode == "write" else "bold reverse $accent"
     )
-    left, right = _left(status), _right(status)
+    left, right = _left(status, width), _right(status)
     room = width - cell_len(chip.plain) - 1
     while _cells(left) + _cells(right) + 2 > room and (left or right):
         weakest = max([*left, *right], key=lambda part: part.rank)
@@ -101,8 +101,8 @@ def _cells(parts: list[_Part]) -> int:
     return sum(cell_len(part.text) + 3 for part in parts)
 
 
-def _left(status: Status) -> list[_Part]:
-    model = display_text(status.model, single_line=True, limit=28)
+def _left(status: Status, width: int) -> list[_Part]:
+    model = display_text(status.model, single_line=True, limit=22 if width < 140 else 36)
     if status.engine == "none":
         return [_Part("no model", 1)]
     if status.engine in ("failed", "down"):
@@ -110,7 +110,7 @@ def _left(status: Status) -> list[_Part]:
     if status.engine in ("starting", "loading"):
         share = f"loading {bar(status.loaded_fraction)} {status.loaded_fraction:.0%}"
         return [_Part(share, 1), _Part(model, 2), _Part(display_text(status.format, single_line=True), 7)]
-    parts = [_Part(model, 6), _Part(display_text(status.device, single_line=True, limit=24), 4)]
+    parts = [_Part(model, 6), _Part(display_text(status.device, single_line=True, limit=24), 5)]
     return [part for part in [*parts, _Part(display_text(status.format, single_line=True), 7)] if part.text]
 
 
@@ -122,7 +122,7 @@ def _right(status: Status) -> list[_Part]:
     elif status.writing:
         parts.append(_Part("writing", 3))
     elif status.read is not None:
-        parts.append(_Part(f"read {number(status.read)} new, {number(status.reused or 0)} reused", 5))
+        parts.append(_Part(f"read {number(status.read)} new, {number(status.reused or 0)} reused", 4))
     if status.speed is not None and status.reading is None:
         parts.append(
             _Part(

@@ -3,6 +3,9 @@ along."""
 
 from __future__ import annotations
 
+import os
+
+from rich.console import Console
 from textual.color import Color
 from textual.theme import Theme
 
@@ -112,3 +115,8 @@ def colours_of(color_system: str | None, no_color: bool) -> Colours:
     if no_color or color_system is None:
         return "none"
     return "ansi" if color_system in ("standard", "windows") else "full"
+
+
+def few_colours() -> bool:
+    """NO_COLOR, or a terminal that says it has no more than sixteen."""
+    return bool(os.environ.get("NO_COLOR")) or Console().color_system in ("standard", "windows", None)

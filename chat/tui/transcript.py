@@ -210,6 +210,9 @@ class Transcript(ScrollView, can_focus=True):
 
     def _apply_heights(self) -> None:
         self.virtual_size = Size(self.scrollable_content_region.width, self._heights.total)
+        if self.is_anchored and not self._anchor_released:
+            # The compositor does this too, but only with the next layout: a frame of other rows would flash.
+            self.scroll_target_y = self.scroll_y = self.max_scroll_y
         self.refresh()
 
     def on_resize(self, event: events.Resize) -> None:

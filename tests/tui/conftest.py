@@ -57,8 +57,8 @@ class Play:
 
     @property
     def session(self) -> Session:
-        assert self.app.session is not None
-        return self.app.session
+        assert self.app.desk.session is not None
+        return self.app.desk.session
 
     @property
     def texts(self) -> list[str]:
@@ -185,15 +185,15 @@ def play(settled: Settings, card: Path, folders: Folders) -> Start:
         opening = ScriptedOpening(
             launch or Launch(card=str(card)), engine, model, folders, settings or settled
         )
-        app = RpchatApp(opening)
+        app = RpchatApp(lambda: opening)
         async with app.run_test(size=size, notifications=True) as pilot:
             played = Play(app, engine, pilot)
             if wait:
-                await played.until(lambda: app.session is not None)
+                await played.until(lambda: app.desk.session is not None)
                 if model is not None:
                     await played.until(lambda: app.engine_status.state in ("ready", "failed"))
             yield played
-            if app.session is not None:
-                app.session.close()
+            if app.desk.session is not None:
+                app.desk.session.close()
 
     return start

@@ -36,7 +36,7 @@ async def test_a_first_start_asks_who_the_user_is(play: Any, folders: Folders) -
         await p.press("enter")
         await p.type("A courier")
         await p.press("enter")
-        await p.until(lambda: p.app.session is not None)
+        await p.until(lambda: p.app.desk.session is not None)
         assert p.session.persona.name == "Alex"
         assert p.session.persona.description == "A courier"
         await p.say("Hi")
@@ -50,7 +50,7 @@ async def test_both_answers_may_stay_empty(play: Any, tmp_path: Path) -> None:
         await p.until(lambda: isinstance(p.app.screen, FirstStart))
         await p.press("enter")
         await p.press("enter")
-        await p.until(lambda: p.app.session is not None)
+        await p.until(lambda: p.app.desk.session is not None)
         assert p.session.persona.name == "User"
     assert settings.persona_settled
 
@@ -78,7 +78,7 @@ async def test_without_a_model_the_chat_can_be_read_and_swiped(play: Any) -> Non
 async def test_a_message_sent_early_is_answered_when_the_model_is_ready(play: Any) -> None:
     engine = ScriptedEngine(["I was waiting."], load_hold=True)
     async with play(engine=engine, wait=False) as p:
-        await p.until(lambda: p.app.session is not None)
+        await p.until(lambda: p.app.desk.session is not None)
         assert "loading" in p.screen()
         await p.type("Hello")
         await p.press("enter")
@@ -93,7 +93,7 @@ async def test_typing_works_before_anything_is_there(play: Any) -> None:
     engine = ScriptedEngine(["ok"], load_hold=True)
     async with play(engine=engine, wait=False) as p:
         await p.type("abc")
-        await p.until(lambda: p.app.session is not None)
+        await p.until(lambda: p.app.desk.session is not None)
         await p.type("def")
         assert p.chat.composer.text == "abcdef"
         engine.go_load.set()
@@ -127,6 +127,30 @@ async def test_a_dead_worker_leaves_a_banner_and_one_key_tries_again(play: Any) 
         assert p.session.position(p.session.path()[-1].id) == (2, 2)
         assert "SIGKILL" not in p.screen()
         await p.until(lambda: p.app.engine_status.state == "ready")
+
+
+# Themes ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_theme_that_was_chosen_is_kept(play: Any, settled: Settings) -> None:
+    async with play() as p:
+        assert p.app.theme == "rpchat"
+        p.app.theme = "nord"
+        await p.pilot.pause()
+    assert settled.get("theme") == "nord"
+    async with play() as p:
+        assert p.app.theme == "nord"
+        await p.say("Hi")
+
+
+async def test_the_palette_finds_commands(play: Any) -> None:
+    async with play("first", "second") as p:
+        await p.say("Hi")
+        await p.press("ctrl+p")
+        await p.type("regenerate")
+        await p.until(lambda: "/regen" in p.screen())
+        await p.press("down", "enter")
+        await p.until(lambda: p.texts[-1] == "second")
 
 
 # Hostile text ---------------------------------------------------------------------------------------------
@@ -226,7 +250,7 @@ async def test_a_new_chat_and_back_again_with_the_draft(play: Any) -> None:
         first = p.session.chat.id
         await p.type("half a thought")
         await p.press("ctrl+n")
-        await p.until(lambda: p.app.session is not None and p.session.chat.id != first)
+        await p.until(lambda: p.app.desk.session is not None and p.session.chat.id != first)
         await p.pilot.pause()
         assert len(p.texts) == 1
         assert p.chat.composer.text == ""
@@ -237,7 +261,7 @@ async def test_a_new_chat_and_back_again_with_the_draft(play: Any) -> None:
         await p.type("first chat")
         await p.pilot.pause()
         await p.press("enter")
-        await p.until(lambda: p.app.session is not None and p.session.chat.id == first)
+        await p.until(lambda: p.app.desk.session is not None and p.session.chat.id == first)
         await p.pilot.pause()
         assert p.chat.composer.text == "half a thought"
         assert "  in the first chat" in p.lines()
@@ -247,15 +271,15 @@ async def test_a_chat_is_deleted_and_brought_back(play: Any) -> None:
     async with play("a", "b") as p:
         await p.say("old words")
         await p.press("ctrl+n")
-        await p.until(lambda: p.app.session is not None and len(p.texts) == 1)
+        await p.until(lambda: p.app.desk.session is not None and len(p.texts) == 1)
         await p.press("ctrl+l")
         await p.until(lambda: isinstance(p.app.screen, ChatsScreen))
         await p.press("ctrl+d")  # the open one stays
-        assert len(p.app.opening.store.chats()) == 2
+        assert len(p.app.desk.opening.store.chats()) == 2
         await p.press("down", "ctrl+d")
-        assert len(p.app.opening.store.chats()) == 1
+        assert len(p.app.desk.opening.store.chats()) == 1
         await p.press("ctrl+z")
-        assert len(p.app.opening.store.chats()) == 2
+        assert len(p.app.desk.opening.store.chats()) == 2
 
 
 async def test_without_a_card_and_a_chat_a_character_is_chosen(play: Any) -> None:
@@ -263,7 +287,7 @@ async def test_without_a_card_and_a_chat_a_character_is_chosen(play: Any) -> Non
         await p.until(lambda: isinstance(p.app.screen, LibraryScreen))
         await p.until(lambda: "Samuel" in p.screen())
         await p.press("enter")
-        await p.until(lambda: p.app.session is not None)
+        await p.until(lambda: p.app.desk.session is not None)
         assert p.session.card.name in ("Carina", "Charlotte", "Etma", "Mila", "Samuel")
 
 

@@ -11,6 +11,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Offset
 from textual.selection import Selection
 
+from cards.display import display_text
 from chat.tree import Generation, Message
 from chat.tui.blocks import Block
 from chat.tui.themes import RPCHAT, chat_colours
@@ -188,22 +189,22 @@ async def test_text_is_text(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    "text",
     [
-        ("a\x1b]52;c;aGk=\x07b", "  ab"),
-        ("a\x1b[2Jb", "  ab"),
-        ("a\x9b31mb", "  ab"),
-        ("a\u202eb", "  ab"),
-        ("a\x00\x08b", "  ab"),
-        ("a\ud800b", "  a\ufffdb"),
-        ("a\tb", "  a    b"),
+        "a\x1b]52;c;aGk=\x07b",
+        "a\x1b[2Jb",
+        "a\x9b31mb",
+        "a\u202eb",
+        "a\x00\x08b",
+        "a\ud800b",
+        "a\tb",
     ],
 )
-async def test_nothing_that_a_terminal_acts_on_is_drawn(text: str, shown: str) -> None:
+async def test_nothing_that_a_terminal_acts_on_is_drawn(text: str) -> None:
     stage = Stage([message(1, text, name=text)])
     async with stage.run_test(size=(60, 8)) as pilot:
         await pilot.pause()
-        assert lines(stage.transcript)[1] == shown
+        assert lines(stage.transcript)[1] == "  " + display_text(text).replace("\t", "    ")
         assert all(c.isprintable() for text, _ in drawn(stage.transcript) for c in text)
 
 

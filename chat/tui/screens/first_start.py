@@ -41,6 +41,8 @@ class FirstStart(Screen[None]):
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
+        self._named = False
+        """The name was entered: a second Enter may come before the focus has moved on, and means the end."""
 
     def compose(self) -> ComposeResult:
         """Two questions, and what there is to know about the model."""
@@ -76,11 +78,16 @@ class FirstStart(Screen[None]):
         model.display = bool(lines)
 
     @on(Input.Submitted)
-    def _named(self) -> None:
+    def _go_on(self) -> None:
+        if self._named:
+            self.action_done()
+            return
+        self._named = True
         self.query_one("#persona", Composer).focus()
 
     @on(Composer.ReadingWanted)
     def _back(self) -> None:
+        self._named = False
         self.query_one("#name", Input).focus()
 
     @on(Composer.Submitted)
