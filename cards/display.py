@@ -30,6 +30,16 @@ _DROPPED: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 _SUSPECT: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_PICTURES: Final = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\t\n"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), 0xFFFD),
+    **dict.fromkeys((*range(0xD800, 0xE000), *range(0xE0000, 0xE0080)), 0xFFFD),
+    0x2028: 0x0A,
+    0x2029: 0x0A,
+}
+"""Control pictures where there are any; one for one, so that columns stay right."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _LINE_SEPARATOR: Final = re.compile("[\u2028\u2029]")
 _ZERO_WIDTH_RUN: Final = re.compile("([\u200b-\u200d\u2060\ufeff])[\u200b-\u200d\u2060\ufeff]+")
@@ -38,22 +48,26 @@ _MARKS: Final = 4
 
 
 def display_text(text: str, *, single_line: bool = False, limit: int | None = None) -> str:
-    """`text` with everything taken out that a terminal would act on.
+    """`text` without anything that a terminal would act on.
 
-    Keeps newlines and tabs, unless `single_line`: then every run of white space becomes one space, and stacks
-    of combining marks and runs of invisible characters are cut down. `limit` is in terminal cells; a longer
-    text ends in `…`. A lone surrogate becomes U+FFFD.
+    A body of text shows what was written: ESC stands as `␛`, BEL as `␇`, what has no picture as U+FFFD;
+    newlines and tabs are kept, and a carriage return before a newline goes. A `single_line` (a name, a title,
+    an error) loses escape sequences and controls whole, has one space for every run of white space, and
+    stacks of combining marks and runs of invisible characters are cut down. `limit` is in terminal cells; a
+    longer text ends in `…`.
     """
     if _SUSPECT.search(text):
-        text = _SEQUENCES.sub("", text)
-        text = _LINE_SEPARATOR.sub("\n", text)
-        text = _DROPPED.sub("", text)
-        text = _SURROGATE.sub("\ufffd", text)
+        text = _without_controls(text) if single_line else text.replace("\r\n", "\n").translate(_PICTURES)
     if single_line:
         text = " ".join(text.split())
         if not text.isascii():
             text = _thinned(_ZERO_WIDTH_RUN.sub(r"\1", text))
     return text if limit is None or len(text) * 2 <= limit else _cut(text, limit)
+
+
+def _without_controls(text: str) -> str:
+    text = _LINE_SEPARATOR.sub("\n", _SEQUENCES.sub("", text))
+    return _SURROGATE.sub("\ufffd", _DROPPED.sub("", text))
 
 
 def cells(text: str) -> int:

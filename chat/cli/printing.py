@@ -16,15 +16,6 @@ from cards.display import cells, display_text
 # escapes, they mean the same to every JSON reader.
 _ESCAPED = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\U000e0000-\U000e007f]")
 
-# The beginning of a control sequence whose end has not come yet.
-_OPEN_SEQUENCE = re.compile(
-    r"""(?: \x1b (?: [\]PX^_] [^\n\x07\x18\x1a\x1b\x80-\x9f]* \x1b? | \[ [0-?]* [ -/]* | [ -/]* )?
-          | [\x90\x98\x9d-\x9f] [^\n\x07\x18\x1a\x1b\x80-\x9f]* \x1b?
-          | \x9b [0-?]* [ -/]*
-        ) \Z""",
-    re.VERBOSE,
-)
-
 
 def write(text: str) -> None:
     """Lines for people on stdout."""
@@ -58,31 +49,8 @@ def write_table(rows: Iterable[Sequence[str]], *, empty: str = "") -> None:
         click.echo("  ".join(padded).rstrip())
 
 
-class DisplayStream:
-    """`display_text` for text in pieces: an escape that two pieces share does not get through.
-
-    A control string that is not closed ends with its line here: a stray byte cannot hold a reply back.
-    """
-
-    def __init__(self) -> None:
-        self._held = ""
-
-    def feed(self, piece: str) -> str:
-        """What may be shown now."""
-        text = self._held + piece
-        open_sequence = _OPEN_SEQUENCE.search(text)
-        at = open_sequence.start() if open_sequence else len(text)
-        self._held = text[at:]
-        return display_text(text[:at])
-
-    def end(self) -> str:
-        """What is left when nothing more comes."""
-        text, self._held = self._held, ""
-        return display_text(text)
-
-
 def stream(text: str) -> None:
-    """A piece of a line, at once."""
+    """A piece of a text, at once; control characters show one by one, so a split escape is harmless too."""
     if text:
-        click.echo(text, nl=False)
+        click.echo(display_text(text), nl=False)
         sys.stdout.flush()

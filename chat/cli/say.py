@@ -12,7 +12,7 @@ import click
 
 from chat.cli.failure import INTERRUPTED
 from chat.cli.options import launch_options, text_or_stdin
-from chat.cli.printing import DisplayStream, stream, warn, write_json
+from chat.cli.printing import stream, warn, write_json
 
 if TYPE_CHECKING:
     from chat.engine.surface import EngineSurface
@@ -99,15 +99,14 @@ def _reply(session: Session, *, aloud: bool) -> Message:
     """Make the reply, shown as it comes when `aloud`. Ctrl+C stops it and keeps what was written."""
     from chat.events import ReplyEmpty, ReplyFailed, ReplyFinished, TextAdded
 
-    shown = DisplayStream()
     with _stopping(session):
         for event in session.reply():
             match event:
                 case TextAdded(text=text) if aloud:
-                    stream(shown.feed(text))
+                    stream(text)
                 case ReplyFinished(message=message):
                     if aloud:
-                        stream(shown.end() + "\n")
+                        stream("\n")
                     return message
                 case ReplyEmpty(why=why, cancelled=cancelled):
                     if cancelled:
@@ -115,7 +114,7 @@ def _reply(session: Session, *, aloud: bool) -> Message:
                     raise click.ClickException(why)
                 case ReplyFailed(error=error, partial=partial):
                     if aloud and partial is not None:
-                        stream(shown.end() + "\n")
+                        stream("\n")
                     raise click.ClickException(error)
     raise click.ClickException("the reply did not end; see rpchat doctor")
 

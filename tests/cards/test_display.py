@@ -20,7 +20,31 @@ CONTROL = re.compile(
     ("text", "shown"),
     [
         ("plain text\n\twith lines", "plain text\n\twith lines"),
-        ("*she smiles* “Good evening” — 你好 👩‍👧 שלום", "*she smiles* “Good evening” — 你好 👩‍👧 שלום"),
+        (
+            "*she smiles* “Good evening” — 你好 👩\u200d👧 שלום",
+            "*she smiles* “Good evening” — 你好 👩\u200d👧 שלום",
+        ),
+        ("\x1b[31mred\x1b[0m", "␛[31mred␛[0m"),
+        ("a\x1b]52;c;aGVsbG8=\x07b", "a␛]52;c;aGVsbG8=␇b"),
+        ("a\x9d0;title\x9cb", "a\ufffd0;title\ufffdb"),
+        ("a\x00b\x08c\x7fd", "a␀b␈c␡d"),
+        ("over\rstrike\r\nline", "over␍strike\nline"),
+        ("\u202egnp.exe\u202c", "\ufffdgnp.exe\ufffd"),
+        ("a\ud83db", "a\ufffdb"),
+        ("one\u2028two\u2029three", "one\ntwo\nthree"),
+        (
+            "[@click=app.quit]x[/] {{ 7*7 }} {% raw %} </s> <|im_end|>",
+            "[@click=app.quit]x[/] {{ 7*7 }} {% raw %} </s> <|im_end|>",
+        ),
+    ],
+)
+def test_a_body_of_text_shows_what_was_written(text: str, shown: str) -> None:
+    assert display_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
         # CSI: colours, cursor, screen; with and without its end
         ("\x1b[31mred\x1b[0m", "red"),
         ("\x1b[2J\x1b[1;1Hgone", "gone"),
@@ -28,7 +52,7 @@ CONTROL = re.compile(
         ("\x9b31mred", "red"),
         ("end\x1b[38;5", "end"),
         ("end\x1b[", "end"),
-        ("\x1b[31\nnext", "\nnext"),
+        ("\x1b[31\nnext", "next"),
         # OSC: the clipboard, the title, links; ended by BEL, ST or C1 ST
         ("a\x1b]52;c;aGVsbG8=\x07b", "ab"),
         ("a\x1b]0;title\x1b\\b", "ab"),
@@ -37,7 +61,7 @@ CONTROL = re.compile(
         ("a\x1b]52;c;over\nlines\x07b", "ab"),
         # unterminated control strings take their line, not the pages after it
         ("a\x1b]52;c;aGVsbG8=", "a"),
-        ("a\x1b]0;evil\nthe rest", "a\nthe rest"),
+        ("a\x1b]0;evil\nthe rest", "a the rest"),
         ("a\x9d0;evil", "a"),
         # DCS, APC, PM, SOS
         ("a\x1bPq#0;2;0;0;0\x1b\\b", "ab"),
@@ -53,23 +77,18 @@ CONTROL = re.compile(
         ("\x1b\x1b[31mx", "x"),
         # single controls
         ("a\x07b\x08c\x00d\x7fe\x85f", "abcdef"),
-        ("over\rstrike\r\nline", "overstrike\nline"),
+        ("over\rstrike\r\nline", "overstrike line"),
         ("a\x0bb\x0cc", "abc"),
         # direction and invisible tags
         ("\u202egnp.exe\u202c", "gnp.exe"),
         ("\u2066isolated\u2069", "isolated"),
         ("hi\U000e0041\U000e0042\U000e007f", "hi"),
         ("a\ud83db", "a\ufffdb"),
-        ("one\u2028two\u2029three", "one\ntwo\nthree"),
-        # markup of other programs is plain text
-        (
-            "[@click=app.quit]x[/] {{ 7*7 }} {% raw %} </s> <|im_end|>",
-            "[@click=app.quit]x[/] {{ 7*7 }} {% raw %} </s> <|im_end|>",
-        ),
+        ("one\u2028two\u2029three", "one two three"),
     ],
 )
-def test_what_is_shown(text: str, shown: str) -> None:
-    assert display_text(text) == shown
+def test_a_name_loses_what_a_terminal_would_act_on(text: str, shown: str) -> None:
+    assert display_text(text, single_line=True) == shown
 
 
 @pytest.mark.parametrize(
