@@ -184,7 +184,7 @@ class ChatScreen(Screen[None]):
             context_used=session.context_used if session is not None else None,
             context=engine.context,
             speed=last.generated_tokens / wrote if last and wrote > 0 and last.generated_tokens else None,
-            read=last.evaluated_tokens if last else None,
+            read=last.evaluated_tokens if last and last.evaluated_tokens else None,
             reused=last.reused_tokens if last else None,
         )
         if not self.replies.running:
