@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from presets.header import HeaderText, header
@@ -46,6 +46,19 @@ class Block:
     turn: int | None = None
     """Index in the history, for its turns."""
     segments: list[Segment] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """How a format makes a prompt of all that it could hold."""
+
+    render: Callable[[int, bool], list[Block]]
+    """The prompt from a turn of the history on, with or without examples."""
+    stops: tuple[str, ...]
+    spoken: Sequence[Turn]
+    """The whole chat, the continued turn included."""
+    base_text: str
+    """The text that is continued, as it stands in the prompt."""
 
 
 @dataclass(frozen=True, slots=True)

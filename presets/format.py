@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from presets.sillytavern.documents import Settings, settings_of
 from presets.values import Role
 
 Switch = Literal["on", "off"]
@@ -118,14 +119,23 @@ class Header(Around):
     """True: line breaks inside a part of the block become spaces."""
 
 
-class Names(_Part):
-    """Whether turns begin with `Name: `."""
+AS_SILLYTAVERN = "as-sillytavern"
 
-    default: OnOff = "on"
+
+class Names(_Part):
+    """Whether turns begin with `Name: `. A file may give the default alone: `names: off`."""
+
+    default: Annotated[Literal["on", "off", "as-sillytavern"], BeforeValidator(_switch)] = "on"
+    """`as-sillytavern`: as the imported preset says, its `force` rule included."""
     fixed: bool = False
     """True: the format knows no other way."""
     stops: Literal["always", "with names", "never"] = "always"
     """When the names are stop strings."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _default_alone(cls, value: Any) -> Any:
+        return {"default": value} if isinstance(value, (str, bool)) else value
 
 
 class Length(_Part):
@@ -154,6 +164,37 @@ class TemplateSignature(_Part):
 
     contains: Annotated[tuple[str, ...], Field(min_length=1)]
     lacks: tuple[str, ...] = ()
+
+
+class SillyTavernFiles(_Part):
+    """The preset files of SillyTavern that a format was imported from, as they were: unknown keys are kept.
+
+    What they say is read anew each time, so a setting may be changed here and is exported as it stands.
+    """
+
+    instruct: dict[str, Any] | None = None
+    """None: instruct mode is off, turns are lines that begin with a name."""
+    context: dict[str, Any] | None = None
+    sysprompt: dict[str, Any] | None = None
+
+    def settings(self) -> Settings:
+        return settings_of(self.instruct, self.context, self.sysprompt)
+
+    def turns(self) -> dict[str, Any]:
+        """The shapes of the turns, for those who ask a format for its markers."""
+        way = self.settings().instruct
+        end = "\n" if way.wrap else ""
+        system = (way.input_sequence, way.input_suffix)
+        if not way.system_same_as_user:
+            system = (way.system_sequence, way.system_suffix)
+        pairs = {
+            "user": (way.input_sequence, way.input_suffix),
+            "char": (way.output_sequence, way.output_suffix),
+        }
+        return {
+            role: {"prefix": start + end if start else "", "suffix": suffix or end}
+            for role, (start, suffix) in {**pairs, "system": system}.items()
+        }
 
 
 class PromptFormat(_Part):
@@ -186,6 +227,17 @@ class PromptFormat(_Part):
     """`reply`: a new chat begins empty and asks for a reply at once."""
     first_turn: str = ""
     """What the user says before a greeting where a format must begin with the user and has no header."""
+    sillytavern: SillyTavernFiles | None = None
+    """When set, SillyTavern's own rules render these files; of the rest only `names` counts."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _turns_of_the_files(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or value.get("sillytavern") is None or "turns" in value:
+            return value
+        files = value["sillytavern"]
+        files = files if isinstance(files, SillyTavernFiles) else SillyTavernFiles.model_validate(files)
+        return {"names": AS_SILLYTAVERN, **value, "turns": files.turns()}
 
     @property
     def begins_with_reply(self) -> bool:
@@ -200,8 +252,8 @@ class PromptFormat(_Part):
     def options(self) -> dict[str, tuple[str, ...]]:
         """The format options that `--set` takes, with their values, the default first."""
         names = self.names.default
-        other = "off" if names == "on" else "on"
-        known: dict[str, tuple[str, ...]] = {"names": (names,) if self.names.fixed else (names, other)}
+        others = tuple(value for value in ("on", "off") if value != names)
+        known: dict[str, tuple[str, ...]] = {"names": (names,) if self.names.fixed else (names, *others)}
         if self.length is not None:
             default = self.length.default
             known["length"] = (default, *(word for word in self.length.words if word != default))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from cards.card import Card
 from cards.macros import Macros
-from presets.assembly import Block, Note, Script, blocks
+from presets.assembly import Block, Note, Play, Script, blocks
 from presets.budget import fit
 from presets.errors import nearest
 from presets.examples import example_turns
@@ -57,25 +57,25 @@ def build(
     chosen = chosen_options(format, options or {})
     cast = _cast(card, persona, format, chosen)
     expand = expander(card, persona, macros, cast)
-    script = _script(card, turns, mode, expand, persona, lore, chosen, cast)
+    if format.sillytavern is not None:
+        from presets.sillytavern.rendering import play as as_sillytavern
 
-    def render(first: int, with_examples: bool) -> list[Block]:
-        return blocks(script, cast, first, with_examples=with_examples)
-
+        play = as_sillytavern(card, persona, format, turns, mode, expand, lore, chosen, cast)
+    else:
+        play = _play(_script(card, turns, mode, expand, persona, lore, chosen, cast), turns, cast)
     window = window or Window()
     prompt = Prompt(
         segments=(),
-        stops=_stops(cast, mode, turns),
+        stops=play.stops,
         ban_eos=chosen["ban_eos"] == "on",
         strip_names=_strip_names(cast, mode),
         keep_leading_space=mode == "continue",
-        base_text=script.continued.text if script.continued else "",
+        base_text=play.base_text,
         window=window,
     )
     if budget is None:
-        return replace(prompt, segments=_flat(render(0, chosen.get("examples", "never") != "never")))
-    spoken = [*script.history, *([script.continued] if script.continued else [])]
-    fitted = fit(render, spoken, budget, window, chosen.get("examples", "never"))
+        return replace(prompt, segments=_flat(play.render(0, chosen.get("examples", "never") != "never")))
+    fitted = fit(play.render, play.spoken, budget, window, chosen.get("examples", "never"))
     return replace(
         prompt,
         segments=_flat(fitted.blocks),
@@ -83,6 +83,15 @@ def build(
         window=fitted.window,
         dropped=fitted.dropped,
     )
+
+
+def _play(script: Script, turns: Sequence[Turn], cast: Cast) -> Play:
+    def render(first: int, with_examples: bool) -> list[Block]:
+        return blocks(script, cast, first, with_examples=with_examples)
+
+    spoken = [*script.history, *([script.continued] if script.continued else [])]
+    base_text = script.continued.text if script.continued else ""
+    return Play(render, _stops(cast, script.mode, turns), spoken, base_text)
 
 
 def chosen_options(format: PromptFormat, options: Mapping[str, str]) -> dict[str, str]:

@@ -1,0 +1,162 @@
+"""What stands before the chat: the story string and the example dialogue, as SillyTavern renders them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from cards.card import Card
+from presets.sillytavern.dialogue import blocks_of, lines_of
+from presets.sillytavern.documents import Settings
+from presets.sillytavern.messages import Messages
+from presets.sillytavern.wording import trimmed, without_start
+from presets.story_string import parse
+from presets.text import joined
+from presets.values import LoreInsertion, Persona, Segment, SegmentKind
+
+_ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head of one prompt."""
+
+    settings: Settings
+    messages: Messages
+    card: Card
+    persona: Persona
+    lore: Sequence[LoreInsertion]
+    """Macros expanded."""
+    own_system: bool
+    """The card's system prompt takes the preset's place."""
+
+    @cached_property
+    def story(self) -> list[Segment]:
+        """The story string: no newline at its start, one at its end where turns begin on a new line."""
+        turns, context, wording = self.settings.instruct, self.settings.context, self.messages.wording
+
+        def words(text: str) -> list[Segment]:
+            return wording.pieces(text, "header")
+
+        story = parse(context.story_string).render(self._values(), words, words)
+        segments = without_start(trimmed(story), "\n")
+        in_chat = context.story_depth is not None
+        if not segments or in_chat:
+            return joined(segments)
+        if not segments[-1].text.endswith("\n") and (
+            not turns.enabled or (turns.wrap and not turns.story_suffix)
+        ):
+            segments.append(wording.own("\n", "header"))
+        if not turns.enabled:
+            return joined(segments)
+        before = wording.fill(turns.story_prefix, "header", "")
+        before += [wording.own(turns.separator, "header")] if turns.story_prefix else []
+        return joined([*before, *segments, *wording.fill(turns.story_suffix, "header", "")])
+
+    @cached_property
+    def examples(self) -> list[list[Segment]]:
+        """Each message of the examples. Names in them go by a rule of their own: `force` names the user."""
+        turns, wording = self.settings.instruct, self.messages.wording
+        heading = self._separator()
+        result: list[list[Segment]] = []
+        blocks = blocks_of(self._example_text) if turns.enabled and not turns.skip_examples else []
+        for block in blocks:
+            lines = lines_of(block, wording.cast.user, wording.cast.char)
+            result += [heading] if lines and heading else []
+            result += [self._example(line.user, line.text) for line in lines]
+        return result or [[*heading, *raw] for raw in self._raw_blocks()]
+
+    def _example(self, user: bool, text: str) -> list[Segment]:
+        turns, cast, names = self.settings.instruct, self.messages.wording.cast, self.messages.names
+        return self.messages.written(
+            turns.input_sequence if user else turns.output_sequence,
+            [Segment("examples", "card mes_example", text, False)] if text else [],
+            turns.input_suffix if user else turns.output_suffix,
+            cast.user if user else cast.char,
+            "user" if user else "char",
+            names == "always" or (names == "force" and user),
+            "examples",
+            # Only where macros are on does an empty suffix become a newline here, unlike in the chat.
+            turns.wrap and turns.macro,
+        )
+
+    def _values(self) -> dict[str, list[Segment]]:
+        """What the story string's variables stand for."""
+        cast = self.messages.wording.cast
+        before, after = self._lore("before_char"), self._lore("after_char")
+        return {
+            "system": self._system(),
+            "description": self._field("card description", self.card.description),
+            "personality": self._field("card personality", self.card.personality),
+            "persona": self._field("persona", self.persona.description),
+            "scenario": self._field("card scenario", self.card.scenario),
+            "char": [Segment("header", "card name", cast.char, False)],
+            "user": [Segment("header", "persona name", cast.user, False)],
+            "wiBefore": before,
+            "loreBefore": before,
+            "wiAfter": after,
+            "loreAfter": after,
+            "mesExamples": [segment for message in self.examples for segment in message],
+            "mesExamplesRaw": self._raw_examples(),
+            "anchorBefore": [],
+            "anchorAfter": [],
+        }
+
+    def _system(self) -> list[Segment]:
+        """The system text in its wrap: the card's, the preset's for its `{{original}}`, else the preset's."""
+        turns, wording = self.settings.instruct, self.messages.wording
+        preset = wording.fill(self.settings.system_prompt, "header")
+        written = self.card.system_prompt.strip() if self.own_system else ""
+        text: list[Segment] = []
+        for index, stretch in enumerate(_ORIGINAL.split(written)):
+            text += preset if index == 1 else []
+            text += self._expanded("card system_prompt", stretch)
+        text = text or preset
+        if not text or not turns.enabled:
+            return joined(text)
+        between = wording.own(turns.separator, "header")
+        if turns.system_prefix:
+            text = [*wording.fill(turns.system_prefix, "header", ""), between, *text]
+        if turns.system_end:
+            text = [*text, between, *wording.fill(turns.system_end, "header", "")]
+        return joined(text)
+
+    def _field(self, source: str, text: str) -> list[Segment]:
+        return self._expanded(source, text.strip())
+
+    def _expanded(self, source: str, text: str, kind: SegmentKind = "header") -> list[Segment]:
+        value = self.messages.wording.expand(source, text).replace("\r", "")
+        return [Segment(kind, source, value, False)] if value else []
+
+    def _lore(self, position: str) -> list[Segment]:
+        result: list[Segment] = []
+        for entry in self.lore:
+            if entry.position == position and entry.text:
+                result += [self.messages.wording.own("\n", "lore")] if result else []
+                result.append(Segment("lore", entry.source, entry.text, False))
+        return result
+
+    # Examples as they are written ---------------------------------------------------------------------------
+
+    @cached_property
+    def _example_text(self) -> str:
+        text = self._expanded("card mes_example", self.card.mes_example.strip())
+        return text[0].text if text else ""
+
+    def _separator(self) -> list[Segment]:
+        separator = self.settings.context.example_separator
+        return self.messages.wording.fill(separator + "\n", "examples") if separator else []
+
+    def _raw_blocks(self) -> list[list[Segment]]:
+        newline = self.messages.wording.own("\n", "examples")
+        return [
+            joined([Segment("examples", "card mes_example", block, False), newline])
+            for block in blocks_of(self._example_text)
+        ]
+
+    def _raw_examples(self) -> list[Segment]:
+        start = [self.messages.wording.own("<START>\n", "examples")]
+        heading = start if self.settings.instruct.enabled else self._separator()
+        return [segment for block in self._raw_blocks() for segment in (*heading, *block)]
