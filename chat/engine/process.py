@@ -40,6 +40,14 @@ EXIT_SECONDS = 3.0
 LOG_BYTES = 1_000_000
 """A log beyond this becomes `.1` when the next worker starts."""
 
+COMMAND = (sys.executable, "-P", "-m", "chat.engine.worker")
+"""`-P`: a folder `chat` in the user's working directory must not shadow ours."""
+
+ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
+"""Unless the user says otherwise. OpenMP's threads spin for milliseconds at every barrier by default: best
+on a quiet machine by a few per cent, but one other busy process then makes a reply ten times slower. This is
+some tens of microseconds; then a thread sleeps and leaves its core to who needs it."""
+
 FINAL = ("build", "loaded", "counted", "done", "failed")
 
 
@@ -80,16 +88,18 @@ class WorkerProcess:
         self._log_file = log_file
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
+        self._write_lock = threading.Lock()  # its own: a write may block until the worker has read
         self._pending: dict[int, Exchange] = {}
         self._death: EngineError | None = None
         self._closing = False
         log, self._log_start = _open_log(log_file)
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "chat.engine.worker"],
+                COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env={**ENVIRONMENT, **os.environ},
                 start_new_session=os.name == "posix",  # Ctrl+C and Ctrl+Z in the terminal are not for it
             )
         except OSError as error:
@@ -117,24 +127,25 @@ class WorkerProcess:
         self.write(request.model_copy(update={"id": exchange.id}))
         return exchange
 
-    def write(self, request: Load | Count | Generate | Devices | Cancel | Quit) -> None:
+    def write(self, request: Load | Count | Generate | Devices | Cancel) -> None:
         """One line to the worker. A broken pipe is left to the reading thread, which finds the cause."""
         line = request.model_dump_json().encode() + b"\n"
-        with self._lock:
-            if self._death is not None:
-                raise self._death
-            with contextlib.suppress(BrokenPipeError, ValueError, OSError):
-                stdin = cast(BinaryIO, self._process.stdin)
-                stdin.write(line)
-                stdin.flush()
+        if self._death is not None:
+            raise self._death
+        with self._write_lock, contextlib.suppress(OSError, ValueError):
+            stdin = cast(BinaryIO, self._process.stdin)
+            stdin.write(line)
+            stdin.flush()
 
     def close(self) -> None:
         """Ends the process: by asking, by closing its input, and at last by force."""
         self._closing = True
-        with contextlib.suppress(EngineError):
-            self.write(Quit())
-        with self._lock, contextlib.suppress(OSError):
-            cast(BinaryIO, self._process.stdin).close()
+        if self._write_lock.acquire(timeout=EXIT_SECONDS):  # else it does not even read any more
+            with contextlib.suppress(OSError, ValueError):
+                stdin = cast(BinaryIO, self._process.stdin)
+                stdin.write(Quit().model_dump_json().encode() + b"\n")
+                stdin.close()
+            self._write_lock.release()
         try:
             self._process.wait(EXIT_SECONDS)
         except subprocess.TimeoutExpired:

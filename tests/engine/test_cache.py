@@ -48,6 +48,10 @@ def read(plan: Plan) -> list[str]:
         pytest.param(cached("m>", " Hi", reply=1), prompt("m>", "Hi", "u"), 2, ["u"], None, id="one space"),
         pytest.param(cached("m>", " Hi", reply=1), prompt("m>", " Hi", "u"), 2, ["u"], None, id="with space"),
         pytest.param(cached("m>", " Hi"), prompt("m>", "Hi"), 1, ["Hi"], 1, id="a space that is no reply's"),
+        pytest.param(
+            cached("a", "", "", "é"), prompt("a", "é", "!"), 4, ["!"], None, id="a character in parts"
+        ),
+        pytest.param(cached("a", "", ""), prompt("a", "b"), 1, ["b"], None, id="half a character at the end"),
         pytest.param(cached("m>", "  Hi", reply=1), prompt("m>", "Hi"), 1, ["Hi"], 1, id="two spaces"),
     ],
 )

@@ -30,7 +30,10 @@ class Plan:
 
 @dataclass(slots=True)
 class CachedSequence:
-    """The tokens of one sequence in evaluation order, in parallel lists with what they stand for."""
+    """The tokens of one sequence in evaluation order, in parallel lists with what they stand for.
+
+    A sampled token stands for what it added to the reply's text: inside a character that is nothing yet.
+    """
 
     ids: list[int] = field(default_factory=list)
     images: list[bytes] = field(default_factory=list)
@@ -80,7 +83,7 @@ class CachedSequence:
             else:
                 break
             matched = index + 1
-            if position in boundaries:
+            if image and position in boundaries:  # a token without an image is the beginning of a character
                 kept, new = matched, boundaries[position]
         broken = matched < self.solid and position < len(text)
         ids, images = prompt.ids[new:], prompt.images[new:]

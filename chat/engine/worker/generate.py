@@ -94,6 +94,9 @@ class Reply:
         self._generated = 0
         self._stop = ""
         self._stream = self._new_stream()
+        self._image = b""
+        """What the last token counts as when the next prompt is compared: the text that the user was
+        given."""
         self._prompt_cells = 0
         """Where the reply begins in the cache. Not always the prompt's own length: what was sampled in
         earlier turns stays there as it was sampled."""
@@ -248,7 +251,7 @@ class Reply:
                 if status == ABORTED:
                     return "cancelled", first_token
                 raise _decode_error(status)
-            cache.add((token,), (vocabulary.image(token),))
+            cache.add((token,), (self._image,))
             logits = context.logits()
         return "length", first_token
 
@@ -256,10 +259,12 @@ class Reply:
         """Sends what a token frees; whether it completed a stop."""
         vocabulary = self._sequence.vocabulary
         piece = vocabulary.piece(token)
-        if not piece and token in vocabulary.guarded:
+        if not piece:
+            self._image = vocabulary.image(token)
             self._stop = self._stream.names_stop(vocabulary.text(token).decode("utf-8", "replace"))
             return bool(self._stop)
         text, self._stop = self._stream.push(piece)
+        self._image = self._stream.decoded.encode()
         if text:
             self._listener.text(text)
         return bool(self._stop)

@@ -92,6 +92,9 @@ class ReplyStream:
         self._tail = ""
         """White space that is shown when more comes after it."""
         self._freed = ""
+        self.decoded = ""
+        """What the last token added to the text: nothing inside a character, U+FFFD for bytes that are
+        none."""
         self.text = ""
         """What was shown."""
 
@@ -102,7 +105,8 @@ class ReplyStream:
 
     def push(self, piece: bytes) -> tuple[str, str]:
         """Takes a token's bytes; returns text to show, often none, and the stop that was hit, if one was."""
-        free, stop = self._matcher.push(self._decoder.decode(piece))
+        self.decoded = self._decoder.decode(piece)
+        free, stop = self._matcher.push(self.decoded)
         return self._show(free), stop
 
     def names_stop(self, control: str) -> str:
