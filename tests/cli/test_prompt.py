@@ -94,6 +94,13 @@ def test_with_a_model_tokens_are_counted_and_add_up(rpchat: Rpchat) -> None:
     assert answer["dropped"] == []
 
 
+def test_a_vocabulary_without_weights_is_enough_to_count(rpchat: Rpchat, data: Path) -> None:
+    vocabulary = ("--model", data / "llama2-vocab.gguf")
+    answer = rpchat("prompt", "--card", "samuel", "--format", "metharme", "--json", *vocabulary)
+    assert answer.json["tokens"] == sum(part["tokens"] for part in answer.json["parts"]) > 100
+    assert rpchat("say", "Hi.", "--card", "samuel", *vocabulary).status == 1
+
+
 def test_what_does_not_fit_is_dropped_and_listed_or_refused(
     rpchat: Rpchat, tmp_path: Path, card_file: Callable[..., Path]
 ) -> None:

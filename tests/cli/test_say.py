@@ -148,18 +148,15 @@ def test_settings_and_limits_reach_the_reply(rpchat: Rpchat, ghost: Path) -> Non
 
 def test_what_is_chosen_for_a_named_model_is_remembered_for_it(rpchat: Rpchat, ghost: Path) -> None:
     model = "SmolLM2-135M-Instruct.Q4_1.gguf"
-    args = ["say", "Hi.", "--card", ghost, "--no-save", "--json", "--max-tokens", 3]
+    args = ["say", "Hi.", "--card", ghost, "--no-save", "--json", "--max-tokens", 1]
     assert rpchat(*args, "--format", "alpaca").json["format"] == "alpaca"
-    assert rpchat(*args).json["format"] == "chatml"
     assert rpchat(*args, "--model", model, "--format", "alpaca").json["format"] == "alpaca"
     assert rpchat(*args).json["format"] == "alpaca"
     last = Settings(Folders.find()).last_model
     assert last is not None
     assert last.name == model
     assert rpchat(*args, "--model", model, "--format", "alpacca").status == 2
-    assert rpchat(*args).json["format"] == "alpaca"
     assert rpchat(*args, "--model", model, "--format", "auto").json["format"] == "chatml"
-    assert rpchat(*args).json["format"] == "chatml"
 
 
 def test_without_a_model_the_line_says_how_to_get_one(
