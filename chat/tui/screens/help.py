@@ -85,7 +85,7 @@ def _line(command: Command, width: int) -> Content:
             Content.styled(command.title, "$speech"),
             "  ",
             Content.styled(how, "$accent"),
-            f"\n  {command.help}",
+            f"\n  {_indented(command.help, 2, width)}",
         )
     text = _indented(command.help, columns, width)
     return Content.assemble(
