@@ -262,7 +262,8 @@ FAKE_GPU_WORKER = """
             os.kill(os.getpid(), signal.SIGKILL)
         else:
             say(op="loaded", id=request["id"], path=request["path"], context=512, context_trained=512,
-                layers=40, gpu_layers=layers, device="GPU", vocabulary=9, threads=1, bos="", eos="", seconds=0.1)
+                layers=40, gpu_layers=layers, device="GPU", vocabulary=9,
+                threads=1, bos="", eos="", seconds=0.1)
 """
 
 
