@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from presets.format import PromptFormat
 from presets.library import PresetLibrary
 from presets.matching import Match, ModelFacts, match
 
@@ -107,6 +108,8 @@ NAMES_OF_2023 = [
     ("metharme-13b.gguf", "metharme"),
     ("pygmalion_2 7b.gguf", "metharme"),
     ("airoboros-l2-13b-3.1.Q4_K_M.gguf", "llama2-chat"),
+    ("airoboros-l2-13b-2.2.1.Q4_K_M.gguf", "airoboros-2.2"),
+    ("spicyboros-13b-2.2.Q4_K_M.gguf", "airoboros-2.2"),
     ("airoboros-l2-13b-gpt4-2.0.Q4_K_M.gguf", "airoboros-2.0"),
     ("mythomax-l2-13b.Q4_K_M.gguf", "alpaca"),
     ("MythoLogic-L2-13b.gguf", "alpaca"),
@@ -235,7 +238,11 @@ def test_with_nothing_but_a_tokenizer_it_is_a_guess(facts: dict[str, object], fo
 
 
 def test_a_format_that_is_not_at_hand_falls_to_the_next_and_says_so() -> None:
-    result = found("airoboros-l2-13b-2.2.1.Q4_K_M.gguf", facts=LLAMA2_VOCABULARY)
+    class Without(PresetLibrary):
+        def formats(self) -> list[PromptFormat]:
+            return [format for format in super().formats() if format.id != "airoboros-2.2"]
+
+    result = match(ModelFacts("airoboros-l2-13b-2.2.1.Q4_K_M.gguf"), Without())
     assert (result.format, result.sampling, result.certain) == ("airoboros-2.0", "airoboros", False)
     assert "airoboros-2.2 is not at hand" in result.why
 
