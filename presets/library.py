@@ -35,6 +35,8 @@ class NamedSampling(BaseModel):
     source: str
     values: dict[str, Any] = {}
     sampling: Sampling = Sampling()
+    sillytavern: dict[str, Any] | None = None
+    """The file of SillyTavern's that it was imported from, as it was: what has no effect here is kept."""
 
 
 class PresetLibrary:
@@ -58,6 +60,11 @@ class PresetLibrary:
     def sampling(self, id: str) -> NamedSampling:
         """The sampling preset with this id. Raises PresetError as `format` does."""
         return self._samplings.get(id)
+
+    def shipped(self) -> tuple[set[str], set[str]]:
+        """The ids of the formats and of the samplings that come with the program."""
+        own = PresetLibrary()
+        return {format.id for format in own.formats()}, {sampling.id for sampling in own.samplings()}
 
     def problems(self) -> list[PresetError]:
         """One for each file that could not be used."""

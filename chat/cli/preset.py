@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
+    from chat.cli.preset_import import Row
+    from chat.settings import Folders
     from presets.format import PromptFormat
     from presets.library import NamedSampling, PresetLibrary
 
@@ -43,21 +47,134 @@ def show(id: str, as_json: bool) -> None:
     presets = {"format": _find(library.formats(), id), "sampling": _find(library.samplings(), id)}
     found = {kind: _values(preset) for kind, preset in presets.items() if preset is not None}
     if not found:
-        from presets.errors import nearest
-
-        names = [f.id for f in library.formats()] + [s.id for s in library.samplings()]
-        raise click.ClickException(f"no format and no sampling is called {id!r}{nearest(id, names)}")
+        raise _unknown(library, id)
     if as_json:
         write_json(found)
     else:
-        write(_yaml(found).rstrip())
+        from presets.sillytavern.yaml_text import yaml_text
+
+        write(yaml_text(found).rstrip())
+
+
+@command.command("import")
+@click.argument("paths", metavar="FILE|FOLDER...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--as", "id", metavar="ID", help="What to call it; without it, its own name.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def import_(paths: tuple[Path, ...], id: str | None, as_json: bool) -> None:
+    """Take over presets of SillyTavern's.
+
+    Instruct, context and sysprompt files of one name, or one of each, become one format; textgen and
+    KoboldAI files become samplings. Settings that have no effect here are kept and named.
+    """
+    from chat.cli.preset_import import TooMany, import_presets
+
+    if id is not None and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", id):
+        raise click.UsageError(f"--as {id!r}: an id is lower-case letters, digits, dots and dashes")
+    library = _library()
+    try:
+        rows = import_presets(
+            [path.expanduser() for path in paths], _folders().presets, library.shipped(), id
+        )
+    except TooMany as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        write_json([row.values() for row in rows])
+    else:
+        _write_rows(rows)
+    for row in rows:
+        if row.error is not None:
+            warn(row.error)
+    if any(row.error is not None for row in rows):
+        raise click.exceptions.Exit(1)
+
+
+def _write_rows(rows: list[Row]) -> None:
+    """What each id is made of; remarks go to stderr."""
+    made: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        if row.id is not None:
+            made.setdefault(("sampling" if row.kind == "sampling" else "format", row.id), []).append(row)
+    if made:
+        described = {key: ", ".join(f"{row.kind} {row.name}" for row in held) for key, held in made.items()}
+        write_table([(kind, id, text) for (kind, id), text in described.items()])
+    for row in rows:
+        for warning in row.warnings:
+            warn(f"{row.id or row.path}: {warning}")
+
+
+@command.command()
+@click.argument("id")
+@click.option("-o", "output", metavar="FILE|FOLDER|-", default="-", help="Where to; - is stdout.")
+def export(id: str, output: str) -> None:
+    """A format or sampling as SillyTavern reads it.
+
+    A format is one file of several parts (SillyTavern's master import reads it); into a folder, each part is
+    a file of its own.
+    """
+    documents, notes = _exported(id)
+    for note in notes:
+        warn(f"{id}: {note}")
+    if output == "-":
+        click.echo(_json(documents), nl=False)
+        return
+    from chat.files import write_atomically
+
+    target = Path(output).expanduser()
+    if target.is_dir() or output.endswith(("/", "\\")):
+        target.mkdir(parents=True, exist_ok=True)
+        for kind, document in documents.items():
+            file = target / f"{id.lower()}.{kind}.json"
+            write_atomically(file, _json({kind: document}))
+            write(f"{file}: {kind}")
+        return
+    write_atomically(target, _json(documents))
+    write(f"{target}: {', '.join(documents)}")
+
+
+def _exported(id: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """SillyTavern's documents by kind, and what they do not say."""
+    from presets.sillytavern.exporting import exported_format
+    from presets.sillytavern.samplings import exported_sampling
+
+    library = _library()
+    format, sampling = _find(library.formats(), id), _find(library.samplings(), id)
+    documents: dict[str, dict[str, Any]] = {}
+    notes: list[str] = []
+    if format is not None:
+        documents, notes = exported_format(cast("PromptFormat", format))
+    if sampling is not None:
+        held = cast("NamedSampling", sampling)
+        documents = {**documents, "preset": exported_sampling(held.values, held.sillytavern)}
+    if not documents:
+        raise _unknown(library, id)
+    return documents, notes
+
+
+def _json(documents: dict[str, dict[str, Any]]) -> bytes:
+    """One document as it is; of more, SillyTavern's master file."""
+    import json
+
+    whole = documents if len(documents) > 1 else next(iter(documents.values()))
+    return f"{json.dumps(whole, ensure_ascii=False, indent=4)}\n".encode("utf-8", "replace")
+
+
+def _unknown(library: PresetLibrary, id: str) -> click.ClickException:
+    from presets.errors import nearest
+
+    names = [f.id for f in library.formats()] + [s.id for s in library.samplings()]
+    return click.ClickException(f"no format and no sampling is called {id!r}{nearest(id, names)}")
+
+
+def _folders() -> Folders:
+    from chat.settings import Folders
+
+    return Folders.find()
 
 
 def _library() -> PresetLibrary:
-    from chat.settings import Folders
     from presets.library import PresetLibrary
 
-    return PresetLibrary(Folders.find().presets)
+    return PresetLibrary(_folders().presets)
 
 
 def _find(presets: list[PromptFormat] | list[NamedSampling], id: str) -> PromptFormat | NamedSampling | None:
@@ -71,18 +188,3 @@ def _values(preset: PromptFormat | NamedSampling) -> dict[str, Any]:
         values["sampling"] = preset.model_dump(mode="json")["sampling"]
         del values["values"]
     return values
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    """YAML in which a text with line breaks stays on one line, its breaks written as escapes."""
-    import yaml
-
-    class Dumper(yaml.SafeDumper):
-        pass
-
-    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-        style = '"' if "\n" in value else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-    Dumper.add_representer(str, text)
-    return yaml.dump(values, Dumper=Dumper, allow_unicode=True, sort_keys=False, width=100)

@@ -13,13 +13,17 @@ from presets.values import Segment, SegmentKind
 TRIM = Segment("header", "macro trim", "", True)
 """Stands where `{{trim}}` stood: the line breaks on both its sides go. Told by identity."""
 
-_TOKEN = re.compile(r"(?P<open>\{\{)|(?P<close>\}\})|(?<!<)<(?:user|bot|char)>(?!>)", re.IGNORECASE)
+_TOKEN = re.compile(
+    r"(?P<open>\{\{)|(?P<close>\}\})|(?<!<)<(?:user|bot|char|group|charifnotgroup)>(?!>)", re.IGNORECASE
+)
 _WORD = re.compile(r"(?:\{\{|<)\s*(//|\w+)")
 _SPEAKER = re.compile(r"\{\{name\}\}", re.IGNORECASE)
 
 _SOURCES = {
     "char": "card name",
     "bot": "card name",
+    "group": "card name",
+    "charifnotgroup": "card name",
     "user": "persona name",
     "persona": "persona",
     "description": "card description",
