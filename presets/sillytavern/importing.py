@@ -21,6 +21,8 @@ Kind = Literal["instruct", "context", "sysprompt", "sampling"]
 LARGEST = 1_000_000
 """Bytes; a preset is a few thousand."""
 
+DEEPEST = 50
+
 _BUNDLE: dict[str, Kind] = {
     "instruct": "instruct",
     "context": "context",
@@ -104,7 +106,17 @@ def _document(data: bytes, origin: str) -> dict[str, Any]:
         raise PresetError(f"{origin}: not JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(document, dict):
         raise PresetError(f"{origin}: a preset is a JSON object, this is a {type(document).__name__}")
+    if _is_deep(document):
+        raise PresetError(f"{origin}: lists within lists, more than {DEEPEST} deep, are no preset")
     return document
+
+
+def _is_deep(document: dict[str, Any]) -> bool:
+    level: list[Any] = [document]
+    for _ in range(DEEPEST):
+        held = [value.values() if isinstance(value, dict) else value for value in level]
+        level = [value for values in held for value in values if isinstance(value, (dict, list))]
+    return bool(level)
 
 
 def _kind(document: dict[str, Any]) -> Kind | None:
