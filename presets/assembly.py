@@ -62,7 +62,7 @@ class Play:
 
 
 @dataclass(frozen=True, slots=True)
-class _Spoken:
+class Spoken:
     """A turn on its way into the prompt."""
 
     block: Block
@@ -73,8 +73,7 @@ class _Spoken:
 
 def blocks(script: Script, cast: Cast, first: int, *, with_examples: bool) -> list[Block]:
     """The prompt from the `first` turn of the history on, in order, block by block."""
-    examples = [_said(turn, Block("examples"), cast) for turn in script.examples] if with_examples else []
-    chat = list(_chat(script, cast, first))
+    examples, chat = spoken_turns(script, cast, first, with_examples=with_examples)
     opener: Role = "user" if script.mode == "impersonate" else "char"
     before_open = [*examples, *chat]
     first_role = _first_role(before_open, opener, cast)
@@ -84,7 +83,7 @@ def blocks(script: Script, cast: Cast, first: int, *, with_examples: bool) -> li
     result = [head]
     if not head.segments and cast.format.first_turn and first_role == "char":
         filler = cast.fill(cast.format.first_turn, "header")
-        result.append(Block("header", segments=_finished(_Spoken(head, filler, "user"), cast, result, False)))
+        result.append(Block("header", segments=_finished(Spoken(head, filler, "user"), cast, result, False)))
     for index, spoken in enumerate(before_open):
         if index == len(examples):
             result.append(_chat_start(cast))
@@ -96,7 +95,22 @@ def blocks(script: Script, cast: Cast, first: int, *, with_examples: bool) -> li
     return result
 
 
-def _first_role(spoken: Sequence[_Spoken], opener: Role, cast: Cast) -> Role:
+def spoken_turns(
+    script: Script, cast: Cast, first: int, *, with_examples: bool
+) -> tuple[list[Spoken], list[Spoken]]:
+    """The examples, and the chat from the `first` turn on with its notes; the open turn is not among them."""
+    examples = [_said(turn, Block("examples"), cast) for turn in script.examples] if with_examples else []
+    return examples, list(_chat(script, cast, first))
+
+
+def open_parts(script: Script, cast: Cast) -> tuple[Segment | None, str]:
+    """The text that is continued, and the name of who speaks in the open turn."""
+    turn = script.continued
+    partial = Segment("open", turn.source, turn.text, False) if turn is not None else None
+    return partial, cast.user if script.mode == "impersonate" else (turn.name if turn else "") or cast.char
+
+
+def _first_role(spoken: Sequence[Spoken], opener: Role, cast: Cast) -> Role:
     """Whose turn opens the prompt; a note is the user's in a format that knows no system turn."""
     role = spoken[0].role if spoken else opener
     return "user" if role == "system" and cast.format.turns.system is None else role
@@ -106,7 +120,7 @@ def _chat_start(cast: Cast) -> Block:
     return Block("header", segments=cast.fill(cast.format.chat_start, "header"))
 
 
-def _finished(spoken: _Spoken, cast: Cast, before: Sequence[Block], shares: bool) -> list[Segment]:
+def _finished(spoken: Spoken, cast: Cast, before: Sequence[Block], shares: bool) -> list[Segment]:
     ends = (block.segments[-1].text for block in reversed(before) if block.segments)
     return turn_segments(
         spoken.texts,
@@ -119,12 +133,12 @@ def _finished(spoken: _Spoken, cast: Cast, before: Sequence[Block], shares: bool
     )
 
 
-def _said(turn: Turn, block: Block, cast: Cast) -> _Spoken:
+def _said(turn: Turn, block: Block, cast: Cast) -> Spoken:
     name = turn.name or (cast.user if turn.role == "user" else cast.char)
-    return _Spoken(block, [Segment(block.part, turn.source, turn.text, False)], turn.role, name)
+    return Spoken(block, [Segment(block.part, turn.source, turn.text, False)], turn.role, name)
 
 
-def _chat(script: Script, cast: Cast, first: int) -> Iterator[_Spoken]:
+def _chat(script: Script, cast: Cast, first: int) -> Iterator[Spoken]:
     """The history from `first` on with the notes at their depths, then the post-history instructions."""
     # The continued message counts as one: nothing may stand between it and its continuation.
     ahead = 1 if script.continued is not None else 0
@@ -137,12 +151,12 @@ def _chat(script: Script, cast: Cast, first: int) -> Iterator[_Spoken]:
             yield _said(script.history[first + index], Block("turn", first + index), cast)
     if script.post_history:
         text = Segment("post_history", "card post_history_instructions", script.post_history, False)
-        yield _Spoken(Block("post_history"), [text], "system")
+        yield Spoken(Block("post_history"), [text], "system")
 
 
 def _notes_here(
     notes: Sequence[Note], depth: int, cast: Cast, *, first: bool, last: bool
-) -> Iterator[_Spoken]:
+) -> Iterator[Spoken]:
     """Notes whose place is `depth` messages from the end; deeper ones stand first, shallower ones last."""
     here = [n for n in notes if n.depth == depth or (first and n.depth > depth) or (last and n.depth < depth)]
     for at in sorted({note.depth for note in here}, reverse=True):
@@ -154,11 +168,9 @@ def _notes_here(
                     texts.append(note.text)
             if texts:
                 name = {"user": cast.user, "char": cast.char, "system": ""}[role]
-                yield _Spoken(Block(texts[0].kind), texts, role, name)
+                yield Spoken(Block(texts[0].kind), texts, role, name)
 
 
 def _open(script: Script, cast: Cast, *, shares: bool) -> Block:
-    turn = script.continued
-    partial = Segment("open", turn.source, turn.text, False) if turn is not None else None
-    name = cast.user if script.mode == "impersonate" else (turn.name if turn else "") or cast.char
+    partial, name = open_parts(script, cast)
     return Block("open", segments=open_turn(script.mode, partial, name, cast, shares=shares))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from presets.reasoning import THINK, Thinking
 from presets.sillytavern.documents import Settings, settings_of
 from presets.values import Role
 
@@ -197,6 +198,18 @@ class SillyTavernFiles(_Part):
         }
 
 
+class ChatTemplate(_Part):
+    """The chat template that a model's file carries, for models that no shipped format fits."""
+
+    text: str
+    """Jinja, as `tokenizer.chat_template` has it."""
+    bos: str = ""
+    """The token that begins a text, by its name; where the template writes it first, it is left out."""
+    eos: str = ""
+    opens_turn: bool = True
+    """The template opens the model's turn when it is asked to."""
+
+
 class PromptFormat(_Part):
     """A prompt format, whole. Frozen; equal to another one that says the same."""
 
@@ -227,6 +240,10 @@ class PromptFormat(_Part):
     """`reply`: a new chat begins empty and asks for a reply at once."""
     first_turn: str = ""
     """What the user says before a greeting where a format must begin with the user and has no header."""
+    thinking: Thinking | None = None
+    """How the model thinks aloud or not; None: nothing is known of it."""
+    chat_template: ChatTemplate | None = None
+    """When set, this template lays out the turns; the header's text is still this format's."""
     sillytavern: SillyTavernFiles | None = None
     """When set, SillyTavern's own rules render these files; of the rest only `names` counts."""
 
@@ -263,5 +280,7 @@ class PromptFormat(_Part):
                 known["card_system_prompt"] = (
                     ("on", "off") if self.header.system_prompt == "replace" else ("off", "on")
                 )
+        known["think"] = THINK
+        known["thoughts"] = ("off", "on")
         known["ban_eos"] = ("on", "off") if self.ban_eos else ("off", "on")
         return known

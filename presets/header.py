@@ -51,8 +51,16 @@ def header(content: HeaderText, cast: Cast, *, shared: bool) -> list[Segment]:
             text += _piece(piece, content, cast, block)
     if not any(segment.text.strip() for segment in text):
         return []
+    text += _thinking_note(cast)
     around = shape.with_user if shared and shape.with_user else shape
     return joined([*cast.fill(around.opening, "header"), *text, *cast.fill(around.closing, "header")])
+
+
+def _thinking_note(cast: Cast) -> list[Segment]:
+    """A line that switches the model's thinking, where its format knows no other way."""
+    style = cast.format.thinking
+    note = (style.note_off if cast.think == "off" else style.note_on) if style else ""
+    return [Segment("header", cast.source, f"\n\n{note}", True)] if note else []
 
 
 def _piece(piece: Piece, content: HeaderText, cast: Cast, block: list[Line]) -> list[Segment]:

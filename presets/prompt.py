@@ -10,11 +10,13 @@ from cards.card import Card
 from cards.macros import Macros
 from presets.assembly import Block, Note, Play, Script, blocks
 from presets.budget import fit
+from presets.chat_template import template_blocks
 from presets.errors import nearest
 from presets.examples import example_turns
 from presets.expansion import Expand, expander
 from presets.format import PromptFormat
 from presets.header import HeaderText
+from presets.reasoning import Thinking, listed, split, think_tokens
 from presets.text import Cast, line_name, lines
 from presets.values import (
     Budget,
@@ -24,6 +26,7 @@ from presets.values import (
     Prompt,
     Segment,
     SegmentKind,
+    ThinkPlan,
     Turn,
     Window,
 )
@@ -55,7 +58,9 @@ def build(
     option or value and for a `continue` that has nothing to continue.
     """
     chosen = chosen_options(format, options or {})
-    cast = _cast(card, persona, format, chosen)
+    if chosen["thoughts"] == "off":
+        turns = _without_thoughts(turns, mode)
+    cast = _cast(card, persona, format, chosen, macros)
     expand = expander(card, persona, macros, cast)
     if format.sillytavern is not None:
         from presets.sillytavern.rendering import play as as_sillytavern
@@ -71,6 +76,7 @@ def build(
         strip_names=_strip_names(cast, mode),
         keep_leading_space=mode == "continue",
         base_text=play.base_text,
+        think=_think_plan(cast, mode),
         window=window,
     )
     if budget is None:
@@ -87,7 +93,8 @@ def build(
 
 def _play(script: Script, turns: Sequence[Turn], cast: Cast) -> Play:
     def render(first: int, with_examples: bool) -> list[Block]:
-        return blocks(script, cast, first, with_examples=with_examples)
+        arrange = template_blocks if cast.format.chat_template else blocks
+        return arrange(script, cast, first, with_examples=with_examples)
 
     spoken = [*script.history, *([script.continued] if script.continued else [])]
     base_text = script.continued.text if script.continued else ""
@@ -102,20 +109,44 @@ def chosen_options(format: PromptFormat, options: Mapping[str, str]) -> dict[str
         if name not in known:
             raise ValueError(f"format {format.id} has no option {name}{nearest(name, list(known))}")
         if value not in known[name]:
-            allowed = ", ".join(known[name])
+            allowed = listed(known[name])
             raise ValueError(f"{name}={value} is not a choice of format {format.id}: it takes {allowed}")
         chosen[name] = value
     return chosen
 
 
-def _cast(card: Card, persona: Persona, format: PromptFormat, chosen: Mapping[str, str]) -> Cast:
+def _cast(
+    card: Card,
+    persona: Persona,
+    format: PromptFormat,
+    chosen: Mapping[str, str],
+    macros: Macros | None,
+) -> Cast:
     return Cast(
         char=line_name(card.call_name, "Character"),
         user=line_name(persona.name, "User"),
         length=format.length.words[chosen["length"]] if format.length else "",
         format=format,
         names=chosen["names"] == "on",
+        think=chosen["think"],
+        clock=macros.clock if macros else None,
     )
+
+
+def _without_thoughts(turns: Sequence[Turn], mode: Mode) -> Sequence[Turn]:
+    """What the character thought aloud in earlier turns stays out; a turn that is continued is kept whole."""
+    last = len(turns) - (mode == "continue")
+    return [
+        replace(turn, text=split(turn.text).text) if turn.role == "char" and index < last else turn
+        for index, turn in enumerate(turns)
+    ]
+
+
+def _think_plan(cast: Cast, mode: Mode) -> ThinkPlan:
+    style = cast.format.thinking or Thinking()
+    wanted = cast.think != "off" and mode == "reply" and cast.format.sillytavern is None
+    limit = think_tokens(cast.think) if wanted else None
+    return ThinkPlan(wanted, wanted, limit, style.open, style.close)
 
 
 def _script(

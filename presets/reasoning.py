@@ -11,7 +11,18 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["PAIRS", "Choices", "Pair", "Piece", "Split", "Splitter", "Thinking", "split", "think_tokens"]
+__all__ = [
+    "PAIRS",
+    "Choices",
+    "Pair",
+    "Piece",
+    "Split",
+    "Splitter",
+    "Thinking",
+    "split",
+    "think_opening",
+    "think_tokens",
+]
 
 Kind = Literal["text", "thinking", "all_thinking"]
 """`all_thinking`, which has no text: all that came as `text` so far was thinking, whose beginning nobody saw
@@ -60,23 +71,42 @@ class Thinking(BaseModel):
 
 
 class Choices(tuple[str, ...]):
-    """The values of the option `think`: `off`, `on`, or a number of tokens, which `N` stands for."""
+    """The values of the option `think`: `off`, `on`, and any number of tokens, which cannot be listed."""
 
     __slots__ = ()
 
     def __contains__(self, value: object) -> bool:
-        if value == "N":
-            return False
         return tuple.__contains__(self, value) or think_tokens(str(value)) is not None
 
 
-THINK = Choices(("off", "on", "N"))
+THINK = Choices(("off", "on"))
+
+
+def listed(values: tuple[str, ...]) -> str:
+    """The values of an option, for people."""
+    return ", ".join(values) + (" or a number of tokens" if isinstance(values, Choices) else "")
 
 
 def think_tokens(value: str) -> int | None:
     """The number of tokens that a `think` value allows; None for `on`, `off` and what is no number."""
     is_number = value.isascii() and value.isdecimal() and len(value) <= 6
     return int(value) if is_number and int(value) > 0 else None
+
+
+def think_opening(style: Thinking | None, think: str, mode: str, before: str) -> tuple[str, bool]:
+    """What the open turn needs, after `before`, for the option `think`; and whether the reply begins inside a
+    block of thinking. `mode` is the prompt's."""
+    if mode == "impersonate":
+        return "", False
+    known = style or Thinking()
+    is_open = bool(known.open.strip()) and before.rstrip().endswith(known.open.strip())
+    if think != "off" and mode == "reply":
+        return ("", True) if is_open else (known.open, True)
+    if is_open:
+        return known.close, False
+    if style is None or think != "off" or before.rstrip().endswith(known.close.strip()):
+        return "", False
+    return style.off, False
 
 
 class Splitter:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from presets.errors import PresetError, nearest
 from presets.format import PromptFormat
+from presets.reasoning import listed
 from presets.sampling import Sampling
 
 _ELSEWHERE = {
@@ -87,7 +88,7 @@ def _choice(name: str, value: str, allowed: tuple[str, ...], format: PromptForma
         written = "on" if _SWITCHES[written] else "off"
     if written not in allowed:
         raise PresetError(
-            f"{name}={value}: format {format.id} takes {', '.join(allowed)}"
+            f"{name}={value}: format {format.id} takes {listed(allowed)}"
             + (nearest(written, list(allowed)) if len(allowed) > 3 else "")
         )
     return written

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from presets.format import PLACEHOLDER, PromptFormat
 from presets.values import Segment, SegmentKind
@@ -23,6 +24,10 @@ class Cast:
     format: PromptFormat
     names: bool
     """Turns begin with `Name: `."""
+    think: str = "off"
+    """The option `think`: `off`, `on` or a number of tokens."""
+    clock: datetime | None = None
+    """When the chat began, for chat templates that tell the date."""
 
     @property
     def source(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from presets.format import TurnShape
+from presets.reasoning import think_opening
 from presets.text import Cast, joined
 from presets.values import Mode, Role, Segment, SegmentKind
 
@@ -30,7 +31,7 @@ def turn_segments(
     return joined(
         [
             *cast.fill(prefix, kind),
-            *_name(name, role, kind, cast, ": "),
+            *name_segments(name, role, kind, cast, ": "),
             *texts,
             *cast.fill(shape.suffix, kind),
         ]
@@ -49,7 +50,21 @@ def open_turn(mode: Mode, partial: Segment | None, name: str, cast: Cast, *, sha
     if not spoken and not cast.names and shape.open_bare is not None:
         opening = shape.open_bare
     parts = [] if shares else cast.fill(opening, "open")
-    parts += _name(name, role, "open", cast, ": " if spoken else ":")
+    before = "".join(segment.text for segment in parts)
+    return joined([*parts, *open_words(mode, partial, name, before, cast)])
+
+
+def open_words(mode: Mode, partial: Segment | None, name: str, before: str, cast: Cast) -> list[Segment]:
+    """What stands in the open turn: what opens or closes the model's thinking, the name, the text so far.
+
+    A turn that begins with thinking has no name yet. `before` is the turn's opening.
+    """
+    role: Role = "user" if mode == "impersonate" else "char"
+    spoken = partial is not None and bool(partial.text)
+    prefix, thinks = think_opening(cast.format.thinking, cast.think, mode, before)
+    parts = [Segment("open", cast.source, prefix, True)]
+    if not thinks:
+        parts += name_segments(name, role, "open", cast, ": " if spoken else ":")
     return joined([*parts, *([partial] if partial is not None else [])])
 
 
@@ -59,7 +74,8 @@ def _prefix(shape: TurnShape, prefix: str, follows: str) -> str:
     return prefix
 
 
-def _name(name: str, role: Role, kind: SegmentKind, cast: Cast, after: str) -> list[Segment]:
+def name_segments(name: str, role: Role, kind: SegmentKind, cast: Cast, after: str) -> list[Segment]:
+    """`Name` and what stands `after` it, where names are on."""
     if not (cast.names and name) or role == "system":
         return []
     source = "persona name" if role == "user" else "card name"

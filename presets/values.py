@@ -99,6 +99,20 @@ class Budget:
 
 
 @dataclass(frozen=True, slots=True)
+class ThinkPlan:
+    """How the reply's thinking is to be read (`presets.reasoning.Splitter`) and bounded."""
+
+    wanted: bool = False
+    inside: bool = False
+    """The prompt has opened a block: the reply begins with thinking."""
+    limit: int | None = None
+    """Tokens of thinking after which `close` is to be written for the model; None: no limit."""
+    open: str = "<think>\n"
+    close: str = "\n</think>\n\n"
+    """Trusted text, as the format has it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Prompt:
     """A prompt, whole: every byte with its origin, what was left out, and what ends the reply."""
 
@@ -114,6 +128,7 @@ class Prompt:
     base_text: str = ""
     """When continuing: the message as it stands in the prompt, without spaces at its end. What the model
     writes is appended to this, not to the stored text, so that one space stands between them and not two."""
+    think: ThinkPlan = ThinkPlan()
     dropped: tuple[Dropped, ...] = ()
     window: Window = field(default_factory=Window)
     """The window that was used; store it with the chat."""
