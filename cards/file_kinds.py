@@ -32,12 +32,17 @@ _KINDS: Final = (
 )
 
 
+def _may_be_text(head: bytes, magic: int) -> bool:
+    """Whether a file that begins with the letters of a magic is text all the same: a YAML key may be RIFF."""
+    return _CONTROL.search(head) is None and (magic < 3 or b":" in head)
+
+
 def binary_kind(data: bytes) -> str:
     """`a GIF picture`; "" for what may be text."""
     for magic, kind in _KINDS:
-        if data.startswith(magic) and (len(magic) > 2 or b"\0" in data[:1024]):
+        if data.startswith(magic) and not (magic.isalnum() and _may_be_text(data[:1024], len(magic))):
             return kind
-    if data[4:8] == b"ftyp":
+    if data[4:8] == b"ftyp" and b"\0" in data[:4]:
         return "a video or AVIF picture"
     marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     head = data[:1024].strip(b"\0 \t\r\n")

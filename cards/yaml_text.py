@@ -19,7 +19,8 @@ __all__ = ["dump_yaml", "looks_like_yaml_card", "parse_yaml"]
 
 _CARD_KEY: Final = re.compile(
     r"^[\"']?(?:name|bot|<\|bot\|>|char_name|context|greeting|char_persona|char_greeting|spec|data|card|character"
-    r"|chara_card|persona|kind|description|first_mes)"
+    r"|chara_card|persona|kind|description|personality|scenario|world_scenario|first_mes|mes_example"
+    r"|example_dialogue|system_prompt)"
     r"[\"']?[ \t]*:(?:[ \t\r]|$)",
     re.MULTILINE,
 )

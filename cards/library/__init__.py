@@ -1,0 +1,24 @@
+"""The folder of cards, and the only I/O under `cards`.
+
+Importing (`cards.library.arriving`) and saving (`cards.library.saving`) stand by themselves: who only lists
+and reads does not wait for the writers.
+"""
+
+from cards.library.files import FileState, file_state, read_file, save_file
+from cards.library.folder import CARD_ENDINGS, CardLibrary
+from cards.library.index import LibraryCard
+from cards.library.ordering import SORTS, Sort, filtered, in_order
+
+__all__ = [
+    "CARD_ENDINGS",
+    "SORTS",
+    "CardLibrary",
+    "FileState",
+    "LibraryCard",
+    "Sort",
+    "file_state",
+    "filtered",
+    "in_order",
+    "read_file",
+    "save_file",
+]

@@ -1,0 +1,105 @@
+"""A coverage-guided fuzzer of the card reader, for developers. It is not part of the test run.
+
+    pip install atheris
+    python tests/fuzz/seeds.py /tmp/seeds
+    nice python tests/fuzz/fuzz_cards.py -max_total_time=600 -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
+        /tmp/found /tmp/seeds tests/data/fuzz
+
+What it finds goes, mended and cut short, into tests/data/fuzz, which tests/fuzz/test_corpus.py replays.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+SECONDS = 1.0
+"""The longest that any input may take to be read."""
+
+
+def one_input(data: bytes) -> None:
+    """Everything that reading promises for any bytes: nothing but a CardError, in a moment, and what was
+    read can be used and written."""
+    from cards.errors import CardError
+    from cards.reading import read_card, read_lorebook
+
+    begun = time.perf_counter()
+    card = book = None
+    try:
+        card, warnings = read_card(data, "fuzz.bin")
+        for warning in warnings:
+            assert "\n" not in str(warning)
+    except CardError as error:
+        one_line(error)
+    taken = time.perf_counter() - begun
+    assert taken < SECONDS, f"reading took {taken:.2f} s"
+    try:
+        book, _ = read_lorebook(data, "fuzz.bin")
+    except CardError as error:
+        one_line(error)
+    if book is not None:
+        activated(book)
+    if card is not None:
+        used(card)
+
+
+def one_line(error: Exception) -> None:
+    assert "\n" not in str(error)
+
+
+def over_a_limit(error: object, form: str) -> None:
+    """A card that was small may be over a limit once it is written out; nothing else may stop it."""
+    assert getattr(error, "code", "") in ("too-large", "too-deep"), (form, str(error))
+
+
+def activated(book: object) -> None:
+    """A book that was read can be asked."""
+    from random import Random
+
+    from cards.lorebook import activate
+
+    activate(book, ["Samuel: the castle", "User: a tower"], dice=Random(0))  # type: ignore[arg-type]
+
+
+def used(card: object) -> None:
+    """Every field of the view, and every form that is written read again with the same name."""
+    from cards.card import COMPARED, Card
+    from cards.errors import CardError
+    from cards.reading import read_card
+    from cards.writing import EXPORT_FORMATS, export_card, losses
+
+    assert isinstance(card, Card)
+    for field in (*COMPARED, "greetings", "call_name"):
+        getattr(card, field)
+    for spec in (1, 2, 3):
+        losses(card, spec)  # type: ignore[arg-type]
+    for form in EXPORT_FORMATS:
+        try:
+            written = export_card(card, form)  # type: ignore[arg-type]
+        except CardError:
+            continue
+        if len(written) < 100_000:
+            try:
+                read_card(written, "fuzz.bin")
+            except CardError as error:
+                over_a_limit(error, form)
+
+
+def main() -> None:
+    import atheris
+
+    with atheris.instrument_imports(include=["cards"]):
+        import cards.lorebook
+        import cards.markdown
+        import cards.reading
+        import cards.writing
+        import cards.yaml_text  # noqa: F401
+    atheris.Setup(sys.argv, one_input)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
