@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from presets.assembly import Block, Script, Spoken, open_parts, spoken_turns
 from presets.format import ChatTemplate, Header, PromptFormat, Turns, TurnShape
@@ -25,6 +26,9 @@ from presets.values import Role, Segment
 __all__ = ["ID", "template_blocks", "template_format", "thinking_of"]
 
 ID = "gguf-jinja"
+
+_NO_DATE = datetime(2025, 1, 1)
+"""Told to a template that asks for the date where the caller has no clock."""
 
 _ROLES: dict[Role, str] = {"user": "user", "char": "assistant", "system": "system"}
 _MARKER = re.compile(r"<[^\s<>]{1,60}>|\[/?[A-Z_]{2,40}\]")
@@ -62,7 +66,8 @@ def template_blocks(script: Script, cast: Cast, first: int, *, with_examples: bo
     problem = ""
     for arrange in _ARRANGEMENTS:
         messages = arrange([head] if head.segments else [], said)
-        asks = script.mode == "reply" and template.opens_turn
+        follows_user = bool(messages) and messages[-1].role == "user"
+        asks = script.mode == "reply" and (template.opens_turn or (template.user_opens and follows_user))
         if not asks:
             messages = _with_open(messages, opener, arrange)
         try:
@@ -196,7 +201,10 @@ class _Rendering:
         block = Block("open")
         partial, name = open_parts(script, self._cast)
         words = open_words(script.mode, partial, name, before, self._cast)
-        if not any(segment.text for segment in words) and not self._asks:
+        says = any(segment.text for segment in words)
+        if self._asks and says and not self._template.opens_turn:
+            before += self._template.lead
+        elif not self._asks and not says:
             # A space before a text that is still to come would be a token of its own.
             before = before.rstrip(" ")
         block.segments = joined([self._own(block, before), *words])
@@ -226,7 +234,7 @@ def _render(
         "thinking": think != "off",
     }
     try:
-        return render(template.text, values, cast.clock if cast else None)
+        return render(template.text, values, (cast.clock if cast else None) or _NO_DATE)
     except TemplateProblem as error:
         raise _Unfit(str(error)) from error
 
@@ -258,7 +266,13 @@ def template_format(text: str, bos: str = "", eos: str = "", *, source: str = ""
         stops_impersonate=tuple(dict.fromkeys(_headers(asks))),
         control=tuple(dict.fromkeys(marker for marker in found if marker not in _THINKING)),
         thinking=thinking_of(text, bos, eos),
-        chat_template=template.model_copy(update={"opens_turn": probe.opens_turn}),
+        chat_template=template.model_copy(
+            update={
+                "opens_turn": probe.opens_turn,
+                "user_opens": asks.startswith(probe.tail) and not asks[len(probe.tail) :].strip(),
+                "lead": asks[len(probe.tail) :],
+            }
+        ),
     )
 
 

@@ -208,6 +208,10 @@ class ChatTemplate(_Part):
     eos: str = ""
     opens_turn: bool = True
     """The template opens the model's turn when it is asked to."""
+    user_opens: bool = False
+    """The end of a user's turn opens the model's: nothing more is needed."""
+    lead: str = ""
+    """What stands before the model's text then."""
 
 
 class PromptFormat(_Part):

@@ -337,14 +337,17 @@ def _compiled(source: str) -> Any:
         raise TemplateProblem(f"it cannot be read ({type(error).__name__})") from error
 
 
-def render(source: str, values: Mapping[str, Any], clock: datetime | None = None) -> str:
+def render(source: str, values: Mapping[str, Any], clock: datetime) -> str:
     """What a template writes. `values` are its variables, `clock` the time that it may tell.
 
     Raises TemplateProblem, whatever the template does.
     """
     template = _compiled(source)
-    told = {"strftime_now": lambda form="%d %b %Y": clock.strftime(str(form)[:100])} if clock else {}
-    given = {**values, **told, "_allowance": _Allowance()}
+
+    def strftime_now(form: Any = "%d %b %Y") -> str:
+        return clock.strftime(str(form)[:100])
+
+    given = {**values, "strftime_now": strftime_now, "_allowance": _Allowance()}
     try:
         return str(template.render(given))
     except TemplateProblem:
