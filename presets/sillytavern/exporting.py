@@ -69,9 +69,9 @@ def _context(format: PromptFormat) -> dict[str, Any]:
     shape = format.header
     story = shape.opening + "".join(_piece(piece, format) for piece in shape.pieces)
     if shape.pieces and shape.pieces[-1].block:
-        # Each line of the block ends with a newline; the last one's goes, or is the first of the closing.
-        closing = shape.closing
-        story += closing[1:] if closing.startswith("\n") else "{{trim}}" + closing
+        # Each line of the block ends with a newline; the last one's goes. Where the closing begins with one,
+        # Handlebars takes that away itself: it follows a tag that stands alone on its line.
+        story += shape.closing if shape.closing.startswith("\n") else "{{trim}}" + shape.closing
     else:
         story += shape.closing
     return {

@@ -208,14 +208,14 @@ def _by_name(pile: _Pile) -> Iterator[FormatFiles]:
     instructs = {part.name.casefold() for part in pile.instruct}
     only = pile.context[0] if len(pile.context) == 1 else None
     only = None if only is None or only.name.casefold() in instructs else only
+    one = pile.instruct[0] if len(pile.instruct) == 1 else None
+    one = None if one is None or one.name.casefold() in contexts else one
     used: set[int] = set()
-    for part in pile.instruct:
+    for part in pile.instruct if one is None or not pile.context else ():
         context = contexts.get(part.name.casefold()) or only
         if context is not None:
             used.add(id(context))
         yield FormatFiles(part.name, part, context)
-    one = pile.instruct[0] if len(pile.instruct) == 1 else None
-    one = None if one is None or one.name.casefold() in contexts else one
     for context in pile.context:
         if id(context) not in used:
             yield FormatFiles(context.name, one, context)

@@ -322,7 +322,7 @@ def test_a_characters_note(settings: dict[str, Any], depth: int, role: str, expe
 
 def test_at_one_depth_the_system_has_the_last_word() -> None:
     lore = [
-        LoreInsertion(f"{role}{number}", f"lore B/{role}{number}", "depth", 1, role)  # type: ignore[arg-type]
+        LoreInsertion(f"{role}{number}", f"lore B/{role}{number}", "depth", 1, role)
         for role in ("system", "user", "char")
         for number in (1, 2)
     ]

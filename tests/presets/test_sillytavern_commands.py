@@ -1,0 +1,214 @@
+"""`rpchat preset import` and `export`: files in, ids out, exit statuses, nothing lost."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chat.__main__ import run
+
+INSTRUCT = {
+    "name": "Wrapped",
+    "input_sequence": "### Q:",
+    "output_sequence": "### A:",
+    "wrap": True,
+    "names_behavior": "always",
+    "from_the_future": {"kept": [1, 2.5, None]},
+}
+CONTEXT = {"name": "Wrapped", "story_string": "{{system}}\n{{description}}\n", "chat_start": "***"}
+SYSPROMPT = {"name": "Wrapped", "content": "Be {{char}}."}
+TEXTGEN = {"temp": 0.5, "rep_pen": 1.1, "top_p": 1, "top_k": 0, "guidance_scale": 2, "mine": "kept"}
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Rpchat = Callable[..., Answer]
+
+
+@pytest.fixture
+def rpchat(capfdbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch) -> Rpchat:
+    def call(*args: object) -> Answer:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b""), encoding="utf-8"))
+        capfdbinary.readouterr()
+        status = run([str(arg) for arg in args])
+        sys.stdout.flush()
+        sys.stderr.flush()
+        out, err = capfdbinary.readouterr()
+        return Answer(status, out.decode("utf-8"), err.decode("utf-8"))
+
+    return call
+
+
+def written(folder: Path, **documents: dict[str, Any]) -> Path:
+    for name, document in documents.items():
+        file = folder / f"{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    return written(tmp_path / "files", i=INSTRUCT, c=CONTEXT, s=SYSPROMPT)
+
+
+def test_three_files_become_one_format_that_prompts_are_made_with(rpchat: Rpchat, files: Path) -> None:
+    answer = rpchat("preset", "import", files / "i.json", files / "c.json", files / "s.json", "--json")
+    assert (answer.status, answer.err) == (0, "")
+    assert [(row["kind"], row["id"], row["error"]) for row in answer.json] == [
+        ("context", "wrapped", None),
+        ("instruct", "wrapped", None),
+        ("sysprompt", "wrapped", None),
+    ]
+    assert "wrapped" in {row["id"] for row in rpchat("preset", "list", "--json").json}
+    shown = rpchat("preset", "show", "wrapped", "--json").json["format"]
+    assert shown["names"] == {"default": "as-sillytavern"}
+    prompt = rpchat(
+        "prompt", "--card", "samuel", "--format", "wrapped", "--say", "Hello.", "--user", "Alex", "--json"
+    )
+    text = prompt.json["text"]
+    assert text.startswith("Be Samuel.\n")
+    assert text.endswith("\n### Q:\nAlex: Hello.\n### A:\nSamuel:")
+    assert prompt.json["stop"] == ["\nAlex:", "\n### Q:", "\n### A:"]
+
+
+def test_people_read_what_was_made_of_what(rpchat: Rpchat, files: Path) -> None:
+    answer = rpchat("preset", "import", files)
+    assert answer.status == 0
+    assert answer.out == "format  wrapped  context Wrapped, instruct Wrapped, sysprompt Wrapped\n"
+
+
+def test_a_folder_is_taken_whole_and_bad_files_are_named(rpchat: Rpchat, tmp_path: Path) -> None:
+    folder = tmp_path / "st"
+    written(folder / "instruct", a=INSTRUCT, b={**INSTRUCT, "name": "Other"})
+    written(folder / "context", a=CONTEXT, b={**CONTEXT, "name": "Other"})
+    written(folder / "TextGen Settings", Warm=TEXTGEN)
+    (folder / "broken.json").write_text('{"name": ')
+    (folder / "readme.txt").write_text("not looked at")
+    answer = rpchat("preset", "import", folder, "--json")
+    assert answer.status == 1
+    assert {(row["kind"], row["id"]) for row in answer.json if row["error"] is None} == {
+        ("instruct", "wrapped"),
+        ("context", "wrapped"),
+        ("instruct", "other"),
+        ("context", "other"),
+        ("sampling", "warm"),
+    }
+    [bad] = [row for row in answer.json if row["error"] is not None]
+    assert bad["path"].endswith("broken.json")
+    assert answer.err.count("\n") == 1
+    assert "broken.json line 1: not JSON" in answer.err
+    sampling = rpchat("preset", "show", "warm", "--json").json["sampling"]
+    assert (sampling["sampling"]["temperature"], sampling["sampling"]["repeat_penalty"]) == (0.5, 1.1)
+    assert sampling["sillytavern"] == TEXTGEN
+    assert rpchat("preset", "list").err == ""
+
+
+def test_what_has_no_effect_is_said(rpchat: Rpchat, tmp_path: Path) -> None:
+    written(tmp_path, Warm=TEXTGEN)
+    answer = rpchat("preset", "import", tmp_path / "Warm.json")
+    assert answer.status == 0
+    assert "warm: kept in the file, without effect here: guidance_scale 2" in answer.err
+
+
+def test_a_chosen_id_and_a_former_one_that_is_kept(rpchat: Rpchat, files: Path, home: Path) -> None:
+    assert rpchat("preset", "import", files, "--as", "mine").status == 0
+    file = home / "presets" / "formats" / "mine.yaml"
+    former = file.read_bytes()
+    assert file.stat().st_mode & 0o077 == 0
+    again = rpchat("preset", "import", files, "--as", "mine")
+    assert "former" not in again.err
+    written(files, s={**SYSPROMPT, "content": "Else."})
+    changed = rpchat("preset", "import", files, "--as", "mine")
+    assert changed.status == 0
+    assert "mine.yaml.bak" in changed.err
+    assert (file.parent / "mine.yaml.bak").read_bytes() == former
+    assert b"Else." in file.read_bytes()
+
+
+def test_a_shipped_id_is_not_taken(rpchat: Rpchat, tmp_path: Path) -> None:
+    written(tmp_path, i={**INSTRUCT, "name": "Alpaca"}, m={**TEXTGEN, "name": "Metharme"})
+    rows = rpchat("preset", "import", tmp_path / "i.json", tmp_path / "m.json", "--json").json
+    assert [row["id"] for row in rows] == ["alpaca-st", "metharme-st"]
+    assert rpchat("preset", "show", "alpaca", "--json").json["format"]["title"] == "Alpaca"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "line"),
+    [
+        (["preset", "import"], 2, "Missing argument"),
+        (["preset", "import", "{files}", "--as", "Not An Id"], 2, "--as"),
+        (["preset", "import", "{files}", "{other}", "--as", "x"], 2, "names one preset"),
+        (["preset", "import", "{files}/nowhere.json"], 1, "no such file or folder"),
+        (["preset", "import", "{empty}"], 1, "no .json file in this folder"),
+        (["preset", "import", "{files}/s.json"], 1, "a system prompt is a part of a format"),
+        (["preset", "import", "{bad}"], 1, "story_string"),
+        (["preset", "export", "limarp-v9"], 1, "did you mean"),
+    ],
+)
+def test_errors_are_one_line(
+    rpchat: Rpchat, files: Path, tmp_path: Path, arguments: list[str], status: int, line: str
+) -> None:
+    (tmp_path / "empty").mkdir()
+    other = written(tmp_path / "other", i={**INSTRUCT, "name": "B"}, c={**CONTEXT, "name": "B"})
+    bad = written(tmp_path / "bad", c={**CONTEXT, "story_string": "{{#if x}}"}) / "c.json"
+    places = {"files": files, "other": other, "empty": tmp_path / "empty", "bad": bad}
+    answer = rpchat(*(argument.format(**places) for argument in arguments))
+    assert (answer.status, answer.out) == (status, "")
+    assert line in answer.err
+    assert answer.err.count("\n") == 1
+
+
+# Export -------------------------------------------------------------------------------------------------
+
+
+def test_an_imported_format_comes_out_as_it_went_in(rpchat: Rpchat, files: Path, tmp_path: Path) -> None:
+    rpchat("preset", "import", files)
+    bundle = rpchat("preset", "export", "wrapped")
+    assert bundle.json == {"context": CONTEXT, "instruct": INSTRUCT, "sysprompt": SYSPROMPT}
+    file = tmp_path / "out.json"
+    assert rpchat("preset", "export", "wrapped", "-o", file).status == 0
+    assert json.loads(file.read_text("utf-8")) == bundle.json
+    assert rpchat("preset", "import", file, "--as", "again", "--json").json[0]["id"] == "again"
+    assert rpchat("preset", "export", "again").json == bundle.json
+
+
+def test_into_a_folder_each_part_is_a_file(rpchat: Rpchat, files: Path, tmp_path: Path) -> None:
+    rpchat("preset", "import", files)
+    assert rpchat("preset", "export", "wrapped", "-o", f"{tmp_path}/parts/").status == 0
+    held = {file.name: json.loads(file.read_text("utf-8")) for file in (tmp_path / "parts").iterdir()}
+    assert held == {
+        "wrapped.instruct.json": INSTRUCT,
+        "wrapped.context.json": CONTEXT,
+        "wrapped.sysprompt.json": SYSPROMPT,
+    }
+
+
+def test_a_sampling_comes_out_as_it_went_in(rpchat: Rpchat, tmp_path: Path) -> None:
+    written(tmp_path, Warm=TEXTGEN)
+    rpchat("preset", "import", tmp_path / "Warm.json")
+    assert rpchat("preset", "export", "warm").json == TEXTGEN
+
+
+def test_a_shipped_format_goes_with_the_sampling_of_its_name(rpchat: Rpchat) -> None:
+    answer = rpchat("preset", "export", "limarp-v3")
+    assert answer.status == 0
+    assert set(answer.json) == {"instruct", "context", "sysprompt", "preset"}
+    assert "message length is fixed at" in answer.err
+    assert answer.json["preset"]["tfs"] == 0.95
