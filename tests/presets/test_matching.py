@@ -184,13 +184,25 @@ NEWER = [
 ]
 
 
+FAMILIES = {
+    "L3-8B-Stheno-v3.2-Q4_K_M.gguf": "llama3-roleplay",
+    "L3-8B-Lunaris-v1.gguf": "llama3-roleplay",
+    "Chronos-Gold-12B-1.0.Q4_K_M.gguf": "mistral-nemo",
+    "Rocinante-12B-v1.1.gguf": "mistral-nemo",
+    "MN-12B-Mag-Mell-R1.gguf": "mistral-nemo",
+    "Cydonia-22B-v1.gguf": "mistral-small",
+    "Cydonia-24B-v2.gguf": "mistral-small",
+    "Llama-2-7b-chat.gguf": "alpaca",
+}
+
+
 @pytest.mark.parametrize(("name", "template", "facts", "format"), NEWER)
 def test_newer_models_by_their_template(
     name: str, template: str, facts: dict[str, object], format: str
 ) -> None:
     result = found(name, template, facts)
     assert (result.format, result.certain) == (format, True)
-    assert result.sampling == ("alpaca" if format == "llama2-chat" else "modern")
+    assert result.sampling == FAMILIES.get(name, "modern")
 
 
 def test_a_template_that_thinks_is_still_its_format_and_says_so() -> None:
