@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from presets.sampling import Sampling
+from presets.sillytavern.sampler_lists import banned, banned_text, biases, order_of
 
 __all__ = ["exported_sampling", "sampling_document"]
 
@@ -43,6 +44,11 @@ _SAME = {
     "mirostat_mode": "mirostat",
     "mirostat_tau": "mirostat_tau",
     "mirostat_eta": "mirostat_eta",
+    "adaptive_target": "adaptive_target",
+    "adaptive_decay": "adaptive_decay",
+    "min_length": "min_tokens",
+    "grammar_string": "grammar",
+    "logit_bias": "logit_bias",
     "ban_eos_token": "ban_eos",
 }
 """Their name -> ours. What ours does not know yet is kept and said."""
@@ -80,13 +86,6 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 """Settings that change replies, with the values at which they do not. Said where a file has another."""
 
-_ONLY_WITH = {
-    "smoothing_curve": "smoothing_factor",
-    "dynatemp_exponent": "dynatemp",
-    "mirostat_tau": "mirostat_mode",
-    "mirostat_eta": "mirostat_mode",
-}
-
 
 def sampling_document(document: Document, id: str, name: str) -> tuple[dict[str, Any], list[str]]:
     """The sampling's file as a document, and what of it has no effect here, a line each.
@@ -108,6 +107,9 @@ def sampling_document(document: Document, id: str, name: str) -> tuple[dict[str,
         elif value is not None:
             notes.append(f"{theirs} {_shown(document[theirs])} is impossible here and was left out")
     _dynamic_temperature(document, values)
+    values |= {ours: value for ours, value in banned(document).items() if _possible(ours, value)}
+    if (order := order_of(document)) is not None and _possible("samplers", order):
+        values["samplers"] = order
     unused = [
         f"{key} {_shown(document[key])}"
         for key, neutral in _NEUTRAL.items()
@@ -138,18 +140,37 @@ def exported_sampling(values: Document, kept: Document | None) -> dict[str, Any]
         written.add(ours)
         value = values.get(ours, _default(ours))
         if kept is None or value != before.get(ours, _default(ours)):
-            result[name] = json.dumps(value, ensure_ascii=False) if ours == "dry_sequence_breakers" else value
+            result[name] = _theirs(ours, value)
     spread = values.get("dynatemp_range", 0)
     if spread != before.get("dynatemp_range", 0):
         middle = values.get("temperature", 1.0)
         result |= {"dynatemp": spread > 0, "min_temp": middle - spread, "max_temp": middle + spread}
+    words = [_listed(values.get(ours, ())) for ours in ("banned_tokens", "banned_strings")]
+    if words != [_listed(before.get(ours, ())) for ours in ("banned_tokens", "banned_strings")]:
+        result["banned_tokens"] = banned_text(*words)
+    if _listed(values.get("samplers", ())) != _listed(before.get("samplers", ())):
+        result["samplers"] = _listed(values.get("samplers", ()))
     return result
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value)
+
+
+def _theirs(ours: str, value: Any) -> Any:
+    if ours == "dry_sequence_breakers":
+        return json.dumps(value, ensure_ascii=False)
+    if ours == "logit_bias":
+        return [{"text": text, "value": bias} for text, bias in value.items()]
+    return value
 
 
 def _value(theirs: str, value: object) -> Any:
     """As ours writes it: a negative count is none."""
     if theirs == "dry_sequence_breakers":
         return _breakers(value)
+    if theirs == "logit_bias":
+        return biases(value)
     if theirs in ("top_k", "rep_pen_range", "dry_penalty_last_n") and isinstance(value, (int, float)):
         return max(int(value), 0) if abs(value) < 1e9 else None
     return value
@@ -182,6 +203,10 @@ def _does(theirs: str, values: Document) -> bool:
     """Whether the program does what this setting asks for."""
     if theirs == "dynatemp":
         return "dynatemp_range" in values
+    if theirs == "banned_tokens":
+        return "banned_tokens" in values or "banned_strings" in values
+    if theirs in ("sampler_order", "samplers"):
+        return "samplers" in Sampling.model_fields
     return _SAME.get(theirs) in values
 
 

@@ -26,6 +26,7 @@ from presets.sillytavern.importing import (
     id_of,
     read_parts,
 )
+from presets.sillytavern.sampler_lists import banned, banned_text, biases
 from presets.sillytavern.samplings import exported_sampling, sampling_document
 from presets.sillytavern.yaml_text import yaml_text
 from presets.values import Mode, Persona, Turn
@@ -387,7 +388,7 @@ def test_a_textgen_file_becomes_a_sampling(document: dict[str, Any], values: dic
     ("document", "said"),
     [
         ({"temp": 1, "top_k": 0, "guidance_scale": 1.5}, "guidance_scale 1.5"),
-        ({"temp": 1, "top_k": 0, "sampler_order": [0, 1, 2, 3, 4, 5, 6]}, "sampler_order"),
+        ({"temp": 1, "top_k": 0, "num_beams": 4}, "num_beams 4"),
         ({"temp": 1, "top_k": 0, "genamt": 350}, "genamt 350"),
         ({"temp": 99, "top_k": 0}, "temp 99 is impossible"),
         ({"temp": "warm", "top_k": 0}, 'temp "warm" is impossible'),
@@ -440,3 +441,20 @@ def test_a_shipped_sampling_is_written_whole_and_read_again() -> None:
         assert again.temperature == sampling.sampling.temperature
         assert again.tfs_z == sampling.sampling.tfs_z
         assert again.dry_sequence_breakers == sampling.sampling.dry_sequence_breakers
+
+
+def test_bans_are_lines_of_words_tokens_and_phrases() -> None:
+    text = 'word\n[1, 2, -3, "x"]\n"a phrase"\n\n[broken\n""'
+    held = banned({"banned_tokens": text})
+    assert held == {"banned_tokens": ["word", 1, 2, "[broken", '""'], "banned_strings": ["a phrase"]}
+    again = banned({"banned_tokens": banned_text(held["banned_tokens"], held["banned_strings"])})
+    assert set(again["banned_tokens"]) == set(held["banned_tokens"])
+    assert again["banned_strings"] == held["banned_strings"]
+    assert banned({"banned_tokens": 3}) == {}
+
+
+def test_biases_are_by_text() -> None:
+    assert biases([{"text": "a", "value": -5}, {"text": "", "value": 1}, {"text": "b", "value": "x"}, 3]) == {
+        "a": -5
+    }
+    assert biases("no list") is None
