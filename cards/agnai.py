@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from cards.coercion import Coercion
 
@@ -34,7 +35,7 @@ def _quoted(texts: list[str], joint: str) -> str:
     return joint.join(f'"{text}"' for text in texts)
 
 
-def memory_entry(raw: Mapping[str, object]) -> dict[str, object]:
+def memory_entry(raw: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of an Agnai memory book in the words of a V2 book."""
     return {
         "keys": raw.get("keywords", []),

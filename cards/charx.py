@@ -185,7 +185,8 @@ def _avatar(
                 try:
                     return _member(archive, archive.getinfo(uri.removeprefix(scheme)), limits.ZIP_ASSET)
                 except (CardError, *_BROKEN) as error:
-                    warnings.append(CardWarning("asset", f"its icon cannot be read: {error}", "data.assets"))
+                    why = "it is not in the zip" if isinstance(error, KeyError) else str(error)
+                    warnings.append(CardWarning("asset", f"its icon cannot be read: {why}", "data.assets"))
     return None
 
 

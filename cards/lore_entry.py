@@ -15,7 +15,7 @@ from cards.coercion import Coercion
 from cards.decorators import DecoratorPosition, Decorators, split_decorators
 from cards.errors import CardWarning
 
-__all__ = ["Entry", "Logic", "LoreRole", "Position", "read_book_entry", "read_world_entry"]
+__all__ = ["WORLD_NAMES", "Entry", "Logic", "LoreRole", "Position", "read_book_entry", "read_world_entry"]
 
 Logic = Literal["and_any", "not_all", "not_any", "and_all"]
 """How secondary keys decide: one is there, not all are, none is, all are."""
@@ -156,7 +156,7 @@ def read_world_entry(raw: Mapping[str, Any], index: int, place: str, warnings: l
             case_sensitive=entry.optional_flag("caseSensitive"),
             position=_pick(_POSITIONS, entry.whole("position", 0)),
             outlet=entry.text("outletName"),
-            **_shared(entry, _CAMEL),
+            **_shared(entry, WORLD_NAMES),
             only_for=only_for,
             not_for=not_for,
             decorators=decorators,
@@ -223,7 +223,7 @@ _SNAKE: Final = {
         "ignore_budget",
     )
 }
-_CAMEL: Final = {name: _camel(name) for name in _SNAKE}
+WORLD_NAMES: Final = {name: _camel(name) for name in _SNAKE}
 """A World Info file spells the same settings in camel case."""
 
 

@@ -19,7 +19,7 @@ from cards.payload import payload_document
 from cards.png_chunks import CARD_KEYWORDS, OTHER_KEYWORDS, TextChunk, is_png, text_chunks
 from cards.shapes import looks_like
 
-__all__ = ["read_card", "read_card_file", "read_lorebook"]
+__all__ = ["book_document", "read_card", "read_card_file", "read_lorebook"]
 
 
 def read_card(data: bytes, filename: str = "") -> tuple[Card, list[CardWarning]]:
@@ -99,7 +99,7 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     raise CardError(
         "no-card",
         "this PNG has no character data (sites often strip it): "
-        "fetch the original file, or use it as a new card's portrait",
+        "fetch the original file, or use it as a new card's portrait: rpchat card new NAME --avatar FILE",
     )
 
 
@@ -195,7 +195,7 @@ def read_lorebook(data: bytes, filename: str = "") -> tuple[Lorebook, list[CardW
         if not is_png(data) and data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
             warnings: list[CardWarning] = []
             document = parse_json(decode_text(data, warnings).lstrip("\ufeff \t\r\n"), warnings)
-            book = _book_document(document)
+            book = book_document(document)
             if book is not None:
                 read = Lorebook.read(book, "", warnings)
                 return (read if read.name else replace(read, name=stem)), warnings
@@ -207,7 +207,8 @@ def read_lorebook(data: bytes, filename: str = "") -> tuple[Lorebook, list[CardW
     return card.character_book, warnings
 
 
-def _book_document(document: Any) -> dict[str, Any] | None:
+def book_document(document: Any) -> dict[str, Any] | None:
+    """The book in a lorebook file's JSON; None when it is no lorebook's."""
     if not isinstance(document, dict):
         return None
     if document.get("spec") == "lorebook_v3" and isinstance(document.get("data"), dict):

@@ -163,7 +163,10 @@ def looks_like(document: Any) -> tuple[str, str]:
         return "not-a-card", "not a card: the JSON is a single value, a card is an object"
     spec = document.get("spec")
     if spec == "lorebook_v3" or _looks_like_lorebook(document):
-        return "lorebook", "this is a lorebook, not a card; import it as one with `rpchat card lore`"
+        return (
+            "lorebook",
+            "this is a lorebook, not a card; import it as one with `rpchat card lore REF --add FILE`",
+        )
     if ("user_name" in document and "character_name" in document) or "chat_metadata" in document:
         return "chat", "this is a chat, not a card; import it with `rpchat chat import`"
     if any(key in document for key in ("input_sequence", "story_string", "instruct", "sysprompt")):

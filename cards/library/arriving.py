@@ -103,8 +103,9 @@ class _Desk:
 
     def __init__(self, library: CardLibrary, known: Iterable[LibraryCard]) -> None:
         self.library = library
-        self.by_digest = {card.digest: card for card in known if card.digest}
-        self.by_name = {_folded(card.name): card for card in known if not card.starter and not card.error}
+        own = [card for card in known if not card.starter and not card.error]
+        self.by_digest = {card.digest: card for card in own}
+        self.by_name = {_folded(card.name): card for card in own}
         self.ids = {id_in(card.ref) for card in self.by_name.values()}
 
     def take(

@@ -6,11 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chat.cli import card_edit, card_files, card_import, card_lore
+from chat.cli.card_library import at_hand, card_at
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from pathlib import Path
+
     from cards.card import Card
-    from cards.library import CardLibrary
+    from cards.library import CardLibrary, LibraryCard
 
 FIELDS = (
     ("description", "Description"),
@@ -28,64 +33,137 @@ def command() -> None:
     """Cards: the characters at hand."""
 
 
-def _library() -> CardLibrary:
-    from cards.library import CardLibrary
-    from chat.settings import Folders
-
-    return CardLibrary(Folders.find().cards)
+for verb in (
+    card_files.check,
+    card_files.new,
+    card_files.export,
+    card_import.import_,
+    card_edit.edit,
+    card_lore.lore,
+):
+    command.add_command(verb)
 
 
 @command.command("list")
+@click.option(
+    "--sort",
+    "by",
+    type=click.Choice(["name", "creator", "chat", "tokens"]),
+    default="name",
+    help="By name, creator, last chat (newest first) or estimated tokens (most first).",
+)
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="Only cards that have this tag.")
+@click.option(
+    "--text", metavar="WORDS", default="", help="Only cards with all these words in what is listed."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(as_json: bool) -> None:
+def list_(by: Any, tags: tuple[str, ...], text: str, as_json: bool) -> None:
     """Every card of your folder, and the starter cards."""
-    library = _library()
-    cards = library.list()
+    from cards.library import filtered, in_order
+
+    library = at_hand()
+    last_chats = _last_chats() if as_json or by == "chat" else {}
+    cards = in_order(filtered(library.list(), tags=tags, text=text), by, last_chats)
     if as_json:
-        write_json(
-            [
-                {
-                    "ref": card.ref,
-                    "path": str(card.path),
-                    "name": card.name,
-                    "spec": card.spec or None,
-                    "creator": card.creator,
-                    "tags": list(card.tags),
-                    "starter": card.starter,
-                    "error": card.error or None,
-                }
-                for card in cards
-            ]
-        )
+        write_json([_values(card, last_chats) for card in cards])
         return
     rows = [
         (
             card.ref,
             card.name,
             card.spec,
+            f"{card.tokens} tokens" if card.tokens else "",
             card.error or ", ".join(card.tags[:5]),
             "starter" if card.starter else "",
         )
         for card in cards
     ]
-    write_table(rows, empty=f"no card yet; put a .png or .json card into {library.folder}")
+    nothing = f"no card yet; put a .png or .json card into {library.folder}"
+    write_table(rows, empty="no card is like that" if tags or text else nothing)
+
+
+def _values(card: LibraryCard, last_chats: dict[str, datetime]) -> dict[str, Any]:
+    last = last_chats.get(card.ref)
+    return {
+        "ref": card.ref,
+        "path": str(card.path),
+        "name": card.name,
+        "spec": card.spec or None,
+        "creator": card.creator,
+        "tags": list(card.tags),
+        "tokens": card.tokens,
+        "last_chat": last.isoformat() if last else None,
+        "starter": card.starter,
+        "error": card.error or None,
+    }
+
+
+def _last_chats() -> dict[str, datetime]:
+    """When the last chat with each card went on, by the card's ref."""
+    from chat.settings import Folders
+    from chat.store import Store
+
+    database = Folders.find().database
+    if not database.exists():
+        return {}
+    store = Store(database)
+    try:
+        newest: dict[str, datetime] = {}
+        for chat in store.chats():
+            newest[chat.card_ref] = max(chat.updated, newest.get(chat.card_ref, chat.updated))
+        return newest
+    finally:
+        store.close()
 
 
 @command.command()
 @click.argument("ref")
+@click.option(
+    "--diff", "other", metavar="REF|original", help="What differs from another card, or from its import."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the card's own document, untouched.")
-def show(ref: str, as_json: bool) -> None:
+def show(ref: str, other: str | None, as_json: bool) -> None:
     """One card, whole: its fields, greetings and lorebook."""
-    from cards.reading import read_card_file
-
-    path = _library().find(ref)
-    card, warnings = read_card_file(path)
+    library = at_hand()
+    path, card, warnings = card_at(library, ref)
+    if other is not None:
+        _show_differences(library, path, card, other, as_json)
+        return
     if as_json:
         write_json({"path": str(path), "spec": card.spec, "document": card.document})
     else:
         write("\n".join(_lines(card, str(path))))
     for warning in warnings:
         warn(f"{path.name}: {warning}")
+
+
+def _show_differences(library: CardLibrary, path: Path, card: Card, other: str, as_json: bool) -> None:
+    from chat.cli.card_diff import differences, lines_of
+
+    before = _original(library, path, card) if other == "original" else card_at(library, other)[1]
+    found = differences(before, card)
+    if as_json:
+        write_json([{"field": field, "before": old, "after": new} for field, old, new in found])
+        return
+    write(
+        "\n".join(line for field, old, new in found for line in lines_of(field, old, new)) or "no difference"
+    )
+
+
+def _original(library: CardLibrary, path: Path, card: Card) -> Card:
+    """The card as it was imported: what was kept at the first change, or the card itself."""
+    from cards.library.saving import original_of
+    from cards.reading import read_card_file
+
+    kept = original_of(library, path) if library.ref_of(path) is not None else None
+    if kept is None and library.ref_of(path) is None:
+        backup = path.with_name(path.name + ".bak")
+        if not backup.exists():
+            raise click.ClickException(
+                f"{path}: no earlier copy is kept; originals are kept of the library's cards"
+            )
+        kept = backup
+    return read_card_file(kept)[0] if kept is not None else card
 
 
 def _lines(card: Card, path: str) -> list[str]:

@@ -1,0 +1,139 @@
+"""`rpchat card import`: files and folders into the library."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chat.cli.card_library import at_hand, can_ask, row
+from chat.cli.failure import FAILED, INTERRUPTED
+from chat.cli.printing import warn, write, write_json
+
+if TYPE_CHECKING:
+    from cards.card import Card
+    from cards.library import LibraryCard
+    from cards.library.arriving import Arrival, ClashChoice
+
+FEW = 20
+"""So many files are answered one by one; more, in numbers."""
+SAID = {
+    "new": "imported",
+    "kept": "imported beside one of the same name",
+    "replaced": "put in the place of one of the same name",
+    "same": "here already",
+    "skipped": "left out",
+    "failed": "not imported",
+}
+KEYS = {"k": "keep", "r": "replace", "s": "skip"}
+
+
+@click.command("import")
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--on-clash",
+    type=click.Choice(["ask", "keep", "replace", "skip"]),
+    default="ask",
+    help="A card of that name is here: keep both, replace it (its chats stay), skip. Unasked: keep.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
+def import_(context: click.Context, paths: tuple[Path, ...], on_clash: str, as_json: bool) -> None:
+    """Copy cards into the library: files, and folders with all that lies below them.
+
+    Bad ones are reported and the rest imported; the exit status is 1 then. Ctrl-C stops between two cards.
+    """
+    from cards.library.arriving import card_files, import_cards
+
+    files = card_files(path.expanduser() for path in paths)
+    asked = _Clashes(on_clash)
+    arrivals: list[Arrival] = []
+    stopped = False
+    with ExitStack() as stack:
+        step = _progress(stack, len(files))
+        try:
+            for arrival in import_cards(at_hand(), files, asked):
+                arrivals.append(arrival)
+                step()
+        except (KeyboardInterrupt, click.Abort):
+            stopped = True
+    _report(arrivals, as_json, few=len(files) <= FEW)
+    if stopped:
+        warn(f"stopped; {len(files) - len(arrivals)} of {len(files)} files were not looked at")
+        context.exit(INTERRUPTED)
+    context.exit(FAILED if any(arrival.error for arrival in arrivals) else 0)
+
+
+def _progress(stack: ExitStack, length: int) -> Any:
+    """A bar on stderr where that is a terminal; the function moves it on by one."""
+    if not (sys.stderr and sys.stderr.isatty()) or length < 2:
+        return lambda: None
+    bar: Any = stack.enter_context(click.progressbar(length=length, label="importing", file=sys.stderr))
+    return lambda: bar.update(1)
+
+
+class _Clashes:
+    """What to do with cards of one name, asked once each or once for all."""
+
+    def __init__(self, settled: str) -> None:
+        self.settled = settled if settled != "ask" or can_ask() else "keep"
+
+    def __call__(self, file: Path, card: Card, there: LibraryCard) -> ClashChoice:
+        from cards.display import display_text
+
+        if self.settled != "ask":
+            return self.settled  # type: ignore[return-value]
+        name = display_text(card.name, single_line=True, limit=60)
+        question = (
+            f"\n{display_text(file.name, single_line=True)}: {name} is in the library ({there.ref}).\n"
+            "[k]eep both, [r]eplace it (its chats stay), [s]kip, [c]ancel; a capital letter for all"
+        )
+        choices = click.Choice([*KEYS, "c", *(key.upper() for key in KEYS)])
+        answer = click.prompt(question, type=choices, default="k", show_choices=False, err=True)
+        if answer == "c":
+            raise click.Abort
+        choice = KEYS[answer.lower()]
+        if answer.isupper():
+            self.settled = choice
+        return choice  # type: ignore[return-value]
+
+
+def _report(arrivals: list[Arrival], as_json: bool, *, few: bool) -> None:
+    if as_json:
+        write_json([_row(arrival) for arrival in arrivals])
+        return
+    for arrival in arrivals:
+        if arrival.error is not None:
+            warn(f"{arrival.path}: {arrival.error.message}")
+        elif few:
+            ref = f": {arrival.card.ref}" if arrival.card else ""
+            write(f"{_one_line(arrival.name)}: {SAID[arrival.outcome]}{ref}")
+            for warning in arrival.warnings:
+                write(f"  warning: {warning}")
+    counts: Counter[str] = Counter(arrival.outcome for arrival in arrivals)
+    if not few or len(arrivals) > 1:
+        write(", ".join(f"{counts[outcome]} {words}" for outcome, words in SAID.items() if counts[outcome]))
+    odd = sum(bool(arrival.warnings) for arrival in arrivals)
+    if odd and not few:
+        write(f"{odd} of them with warnings; `rpchat card check` shows them")
+
+
+def _one_line(text: str) -> str:
+    from cards.display import display_text
+
+    return display_text(text, single_line=True)
+
+
+def _row(arrival: Arrival) -> dict[str, Any]:
+    return row(
+        arrival.path,
+        arrival.card.ref if arrival.card else None,
+        arrival.name,
+        arrival.spec,
+        arrival.warnings,
+        arrival.error.message if arrival.error else None,
+    )

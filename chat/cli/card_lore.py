@@ -1,0 +1,153 @@
+"""`rpchat card lore`: which entries of a lorebook fire on a text, and why the others do not."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chat.cli.card_library import at_hand
+from chat.cli.options import text_or_stdin
+from chat.cli.printing import warn, write, write_json, write_table
+
+if TYPE_CHECKING:
+    from cards.lore_values import Activation
+    from cards.lorebook import Entry, Lorebook
+
+
+@click.command()
+@click.argument("ref")
+@click.option(
+    "--test",
+    "messages",
+    multiple=True,
+    metavar="TEXT|@FILE|-",
+    help="What fires on this message; several are a chat, the newest last.",
+)
+@click.option(
+    "--budget", type=click.IntRange(min=0), metavar="N", help="Tokens for all that fires, estimated."
+)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="The dice of entries by chance."
+)
+@click.option("--add", metavar="FILE", help="Put the entries of a lorebook's file into the card's book.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def lore(
+    ref: str, messages: tuple[str, ...], budget: int | None, seed: int, add: str | None, as_json: bool
+) -> None:
+    """The lorebook of a card, or a lorebook's own file: its entries, or with --test which of them fire."""
+    from cards.library import read_file
+    from cards.reading import read_lorebook
+
+    library = at_hand()
+    path = library.find(ref)
+    if add is not None:
+        _add(path, Path(add).expanduser())
+        return
+    book, warnings = read_lorebook(read_file(path), path.name)
+    for warning in warnings:
+        if "entries" in warning.field:
+            warn(f"{path.name}: {warning}")
+    if not messages:
+        _list(book, as_json)
+        return
+    texts = [text_or_stdin(message) for message in messages]
+    _show(_activated(path, book, texts, budget, seed), as_json)
+
+
+def _activated(path: Path, book: Lorebook, texts: list[str], budget: int | None, seed: int) -> Activation:
+    from cards.errors import CardError
+    from cards.lore_values import LoreScene, LoreSettings
+    from cards.lorebook import activate
+    from cards.macros import Macros
+    from cards.reading import read_card_file
+
+    try:
+        card = read_card_file(path)[0]
+        macros, scene = Macros.for_card(card, "User"), LoreScene(card.name, tuple(card.tags))
+    except CardError:
+        macros, scene = Macros(char=book.name), LoreScene()
+    return activate(
+        book,
+        texts,
+        settings=LoreSettings(budget=budget),
+        scene=scene,
+        dice=Random(seed),
+        expand=macros.expand,
+        expand_for_scan=lambda text: macros.expand(text, view="scan"),
+    )
+
+
+def _place(entry: Entry) -> str:
+    return f"depth {entry.depth} {entry.role}" if entry.position == "depth" else entry.position
+
+
+def _list(book: Lorebook, as_json: bool) -> None:
+    if as_json:
+        write_json([_values(entry) for entry in book.entries])
+        return
+    rows = [
+        (
+            entry.label,
+            "off" if not entry.enabled else "always" if entry.constant else ", ".join(entry.keys[:5]),
+            _place(entry),
+        )
+        for entry in book.entries
+    ]
+    write_table(rows, empty="the lorebook has no entry")
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    return {
+        "entry": entry.label,
+        "keys": list(entry.keys),
+        "secondary_keys": list(entry.secondary_keys),
+        "enabled": entry.enabled,
+        "constant": entry.constant,
+        "position": entry.position,
+        "content": entry.content,
+    }
+
+
+def _show(activation: Activation, as_json: bool) -> None:
+    if as_json:
+        write_json(
+            {
+                "fired": [
+                    {
+                        "entry": fired.entry.label,
+                        "why": fired.why,
+                        "position": fired.entry.position,
+                        "text": fired.text,
+                    }
+                    for fired in activation.fired
+                ],
+                "skipped": [
+                    {"entry": skipped.entry.label, "why": skipped.why} for skipped in activation.skipped
+                ],
+                "tokens": activation.tokens,
+            }
+        )
+        return
+    fires = [("fires", fired.entry.label, _place(fired.entry), fired.why) for fired in activation.fired]
+    stays = [("-", skipped.entry.label, _place(skipped.entry), skipped.why) for skipped in activation.skipped]
+    write_table([*fires, *stays], empty="the lorebook has no entry")
+    total = len(fires) + len(stays)
+    write(f"{len(fires)} of {total} entries fire, about {activation.tokens} tokens")
+
+
+def _add(path: Path, file: Path) -> None:
+    from cards.library import file_state, read_file
+    from cards.library.saving import save_card
+    from cards.lore_writing import book_with
+    from cards.reading import read_card_file
+
+    library = at_hand()
+    state = file_state(path)
+    card = read_card_file(path)[0]
+    edited, count = book_with(card, read_file(file), file.name)
+    saved = save_card(library, path, edited, expected=state, now=int(time.time()))
+    write(f"{card.name}: {count} entries added, saved in {saved}")
