@@ -27,6 +27,8 @@ KEPT_ARRAY = 1024
 KEPT_STRING = 1 << 20
 """Bytes; longer strings are stepped over. Chat templates reach some 20 000."""
 MAX_NAME = 4096
+MAX_DIMENSIONS = 4
+"""Of a tensor that llama.cpp takes."""
 
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
@@ -55,7 +57,7 @@ _BLOCKS = {
     29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17), 40: (64, 36), 41: (128, 18),
 }
 # `general.file_type` (llama.h, `enum llama_ftype`) as people call them.
-_QUANTIZATIONS = {
+QUANTIZATIONS = {
     0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S",
     12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K",
     19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL",
@@ -110,6 +112,8 @@ class GGUFHeader:
     data_start: int
     """Bytes before the tensor data."""
     file_size: int
+    alignment: int = 32
+    """Bytes; every tensor begins at a multiple of it."""
 
     @property
     def bytes_needed(self) -> int:
@@ -122,6 +126,30 @@ class GGUFHeader:
         return self.file_size < self.bytes_needed
 
     @property
+    def defect(self) -> str | None:
+        """What llama.cpp would refuse in the table of tensors: a damaged file; None when nothing is wrong.
+
+        The checks are those of its loader (ggml, src/gguf.cpp): the data of each tensor begins where that of
+        the one before it ends.
+        """
+        names: set[str] = set()
+        end: int | None = 0
+        for tensor in self.tensors:
+            values = _BLOCKS.get(tensor.type, (1, 0))[0]
+            if tensor.name in names:
+                return f"two tensors are called {tensor.name}"
+            if len(tensor.shape) > MAX_DIMENSIONS or math.prod(tensor.shape) >= 1 << 63:
+                return f"the tensor {tensor.name} has an impossible shape"
+            if tensor.shape and tensor.shape[0] % values:
+                return f"the rows of the tensor {tensor.name} are no whole blocks"
+            if end is not None and tensor.offset != end:
+                return f"the tensor {tensor.name} does not lie where the one before it ends"
+            names.add(tensor.name)
+            unknown = end is None or tensor.size is None
+            end = None if unknown else _padded(tensor.offset + (tensor.size or 0), self.alignment)
+        return None
+
+    @property
     def architecture(self) -> str:
         """`llama`, `qwen2` ...; empty when the header does not say."""
         return self.text("general.architecture")
@@ -130,7 +158,7 @@ class GGUFHeader:
     def quantization(self) -> str:
         """`Q4_K_M`; empty when the header does not say."""
         kind = self.number("general.file_type")
-        return _QUANTIZATIONS.get(kind & ~GUESSED, "") if kind is not None else ""
+        return QUANTIZATIONS.get(kind & ~GUESSED, "") if kind is not None else ""
 
     def text(self, key: str) -> str:
         """A string of the metadata; empty when absent or of another type."""
@@ -139,10 +167,13 @@ class GGUFHeader:
 
     def number(self, key: str) -> int | None:
         """A whole number of the metadata (the largest, where there is one a layer); `{arch}` is filled in."""
+        return max(self.numbers(key), default=None)
+
+    def numbers(self, key: str) -> list[int]:
+        """The whole numbers of an array (one a layer), or the one number that stands for all of them."""
         value = self.metadata.get(key.replace("{arch}", self.architecture))
-        if isinstance(value, list):
-            value = max((item for item in value if isinstance(item, int)), default=None)
-        return value if isinstance(value, int) and not isinstance(value, bool) else None
+        values = value if isinstance(value, list) else [value]
+        return [item for item in values if isinstance(item, int) and not isinstance(item, bool)]
 
 
 def read_header(path: Path) -> GGUFHeader:
@@ -211,8 +242,8 @@ class _Reader:
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self.corrupt("general.alignment is no power of two")
-        data_start = -(-self.at // alignment) * alignment
-        return GGUFHeader(self.path, version, metadata, lengths, tensors, data_start, self.size)
+        data_start = _padded(self.at, alignment)
+        return GGUFHeader(self.path, version, metadata, lengths, tensors, data_start, self.size, alignment)
 
     def corrupt(self, what: str) -> GGUFError:
         return GGUFError("corrupt", self.path, f"a damaged GGUF header ({what}); download it again")
@@ -299,6 +330,15 @@ class _Reader:
         return Tensor(name, shape, kind, offset, size)
 
 
+def old_llama(head: bytes) -> bool:
+    """Whether a file begins as a GGML v3 file does, the last kind before GGUF."""
+    return head[:8] == b"tjgg\x03\0\0\0"
+
+
+def _padded(size: int, alignment: int) -> int:
+    return -(-size // alignment) * alignment
+
+
 def _stranger(path: Path, head: bytes) -> GGUFError:
     """The error for a file that is not GGUF: what it looks like, and what to do."""
     old = _OLD_MAGICS.get(head[:4])
@@ -307,10 +347,9 @@ def _stranger(path: Path, head: bytes) -> GGUFError:
     if old:
         version = int.from_bytes(head[4:8], "little") if head[:4] != b"lmgg" else 0
         which = f"{old} v{version}" if 1 <= version <= 3 else old
+        then = "`rpchat model convert` makes a .gguf of it" if old_llama(head) else "get the model as .gguf"
         return GGUFError(
-            "pre_gguf",
-            path,
-            f"a pre-GGUF file ({which}), which llama.cpp no longer reads; get the model as .gguf",
+            "pre_gguf", path, f"a pre-GGUF file ({which}), which llama.cpp no longer reads; {then}"
         )
     looks = next((what for test, what in _LOOKS if test(head)), "starts with no GGUF mark")
     return GGUFError("not_gguf", path, f"not a GGUF file ({looks}); a model file ends in .gguf")

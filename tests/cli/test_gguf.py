@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from chat.gguf import _BLOCKS, _QUANTIZATIONS, GGUFError, read_header
+from chat.gguf import _BLOCKS, QUANTIZATIONS, GGUFError, read_header
 
 WriteModel = Callable[..., Path]
 
@@ -43,7 +43,7 @@ def test_sizes_and_names_are_those_of_the_gguf_package() -> None:
             assert _BLOCKS[kind.value] == block, kind
     for kind in gguf.LlamaFileType:
         if kind != gguf.LlamaFileType.GUESSED:
-            assert kind.name.replace("ALL_", "").replace("MOSTLY_", "").startswith(_QUANTIZATIONS[kind.value])
+            assert kind.name.replace("ALL_", "").replace("MOSTLY_", "").startswith(QUANTIZATIONS[kind.value])
 
 
 def test_a_download_that_stopped_is_seen(tmp_path: Path, tiny_model: WriteModel) -> None:

