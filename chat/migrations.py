@@ -117,7 +117,14 @@ FIRST = (
     """,
 )
 
-MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST,)
+# What a model thought before a reply, and the reply as it came from the model where the text is another one.
+SECOND = tuple(
+    f"ALTER TABLE {table} ADD COLUMN {column} TEXT NOT NULL DEFAULT ''"
+    for table in ("messages", "drafts")
+    for column in ("thinking", "raw")
+)
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (FIRST, SECOND)
 
 
 def latest() -> int:

@@ -13,7 +13,7 @@ from chat.records import Chat
 from chat.tree import Generation, Message
 from presets.values import Persona, Role, Window
 
-MESSAGE_COLUMNS = "id, chat_id, parent_id, role, name, text, hidden, created, generation, sampling, continues"
+MESSAGE_COLUMNS = "id, chat_id, parent_id, role, name, text, hidden, created, generation, sampling, continues, thinking, raw"
 CHAT_COLUMNS = "id, created, card_ref, card_name, card_document, persona_name, persona_description, dice"
 _GENERATION_FIELDS = {field.name for field in fields(Generation)}
 
@@ -71,6 +71,8 @@ def message_row(message: Message) -> tuple[Any, ...]:
         generation,
         sampling,
         message.continues,
+        storable(message.thinking),
+        storable(message.raw),
     )
 
 
@@ -90,6 +92,8 @@ def read_messages(rows: Sequence[Sequence[Any]]) -> list[Message]:
             created=from_milliseconds(row[7]),
             generation=None if row[8] is None else _read_generation(next(generations), row[9]),
             continues=row[10],
+            thinking=row[11],
+            raw=row[12],
         )
         for row in rows
     ]

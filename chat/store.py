@@ -198,7 +198,8 @@ class Store:
         with self._change() as connection:
             connection.execute(
                 f"INSERT INTO drafts ({MESSAGE_COLUMNS}, writer, saved) VALUES ({_MESSAGE_MARKS}, ?, ?)"
-                " ON CONFLICT (id) DO UPDATE SET text = excluded.text, saved = excluded.saved",
+                " ON CONFLICT (id) DO UPDATE SET text = excluded.text, thinking = excluded.thinking,"
+                " raw = excluded.raw, saved = excluded.saved",
                 (*message_row(message), writer, to_milliseconds(now())),
             )
 

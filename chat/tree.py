@@ -36,6 +36,10 @@ class Generation:
     """The chain that was in force, in order, as `name(value)`."""
     finish_reason: str = ""
     """`eos`, `stop`, `length`, `cancelled` (by the user) or `interrupted` (program or worker died)."""
+    ended_by: str = ""
+    """The setting that ended it, its finish reason being `stop`: `reply_length`, `speaking_for_user`."""
+    thinking_tokens: int = 0
+    """Tokens of the thinking, roughly; they are among the generated ones. Its seconds: `timings["think"]`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,10 @@ class Message:
     """None for what a person wrote and for greetings."""
     continues: str | None = None
     """The sibling that this one is a longer form of."""
+    thinking: str = ""
+    """What the model thought before it, without the marks around; stays out of prompts unless asked for."""
+    raw: str = ""
+    """The reply as the model wrote it, thinking and trimmed ends included; empty: the same as the text."""
 
 
 @dataclass(frozen=True, slots=True)

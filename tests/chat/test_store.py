@@ -178,7 +178,7 @@ def test_a_setting_of_a_later_rpchat_is_no_error(store: Store, path: Path) -> No
         generation = json.dumps({"model": "m", "format": "f", "seed": 1, "later": True})
         other.execute(
             "INSERT INTO messages"
-            " SELECT NULL, 'y', chat_id, id, role, name, 'b', 0, 0, ?, '{}', NULL FROM messages",
+            " SELECT NULL, 'y', chat_id, id, role, name, 'b', 0, 0, ?, '{}', NULL, '', '' FROM messages",
             (generation,),
         )
     tree = store.open_chat(chat.id).tree
@@ -340,14 +340,39 @@ def test_an_older_file_is_brought_up_to_date_after_a_copy(
     with Store(path) as store:
         chat, _ = begun(store, "a")
     second = ("CREATE TABLE moods (mood TEXT)", "INSERT INTO moods SELECT text FROM messages")
-    monkeypatch.setattr(migrations, "MIGRATIONS", (migrations.FIRST, second))
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, second))
+    version = migrations.latest()
     with Store(path) as store:
         assert texts(store, chat) == ["a"]
         assert store._connection.execute("SELECT mood FROM moods").fetchall() == [("a",)]
-        assert store._connection.execute("PRAGMA user_version").fetchone() == (2,)
-    with closing(sqlite3.connect(path.parent / "snapshots" / "chats-before-version-2.db")) as copy:
-        assert copy.execute("PRAGMA user_version").fetchone() == (1,)
+        assert store._connection.execute("PRAGMA user_version").fetchone() == (version,)
+    with closing(sqlite3.connect(path.parent / "snapshots" / f"chats-before-version-{version}.db")) as copy:
+        assert copy.execute("PRAGMA user_version").fetchone() == (version - 1,)
         assert copy.execute("SELECT text FROM messages").fetchall() == [("a",)]
+
+
+def test_a_file_of_the_first_version_gets_thinking_and_raw(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as old, old:
+        for statement in migrations.FIRST:
+            old.execute(statement)
+        old.execute("PRAGMA user_version = 1")
+        old.execute("INSERT INTO chats VALUES (1, 'c', 0, '', 'S', '{}', 'Alex', '', 0)")
+        old.execute(
+            "INSERT INTO messages VALUES (1, 'm', 'c', NULL, 'char', 'S', 'Hello', 0, 0, NULL, NULL, NULL)"
+        )
+        old.execute("INSERT INTO heads VALUES (1, 'h', 'c', 'm', 0)")
+    with Store(path) as store:
+        (message,) = store.open_chat("c").tree.path()
+        assert (message.text, message.thinking, message.raw) == ("Hello", "", "")
+        longer = replace(
+            message, id="n", parent_id="m", text="Hi.", thinking="Hm.", raw="<think>Hm.</think>Hi."
+        )
+        store.add_message(longer)
+    with Store(path) as store:
+        assert store.open_chat("c").tree.path()[-1] == longer
 
 
 def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -355,7 +380,7 @@ def test_a_migration_that_fails_changes_nothing(path: Path, monkeypatch: pytest.
         chat, _ = begun(store, "a")
     broken = ("CREATE TABLE moods (mood TEXT)", "INSERT INTO nowhere VALUES (1)")
     with monkeypatch.context() as patch:
-        patch.setattr(migrations, "MIGRATIONS", (migrations.FIRST, broken))
+        patch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, broken))
         with pytest.raises(StoreError, match="nowhere"):
             Store(path)
     with Store(path) as store:
