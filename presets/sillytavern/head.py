@@ -53,7 +53,7 @@ class Head:
             return joined(segments)
         before = wording.fill(turns.story_prefix, "header", "")
         before += [wording.own(turns.separator, "header")] if turns.story_prefix else []
-        return joined([*before, *segments, *wording.fill(turns.story_suffix, "header", "")])
+        return joined([*before, *segments, *wording.fill(turns.story_suffix, "header")])
 
     @cached_property
     def examples(self) -> list[list[Segment]]:
@@ -120,7 +120,7 @@ class Head:
         if turns.system_prefix:
             text = [*wording.fill(turns.system_prefix, "header", ""), between, *text]
         if turns.system_end:
-            text = [*text, between, *wording.fill(turns.system_end, "header", "")]
+            text = [*text, between, *wording.fill(turns.system_end, "header")]
         return joined(text)
 
     def _field(self, source: str, text: str) -> list[Segment]:

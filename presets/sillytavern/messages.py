@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from presets.sillytavern.documents import Instruct, Naming
-from presets.sillytavern.wording import Wording, without_end, without_start
+from presets.sillytavern.wording import Wording, without_end, without_first, without_start
 from presets.text import joined
 from presets.values import Role, Segment, SegmentKind
 
@@ -81,10 +81,15 @@ class Messages:
             return joined([*name, self.wording.own(" ", line.kind), *without_start(line.texts)])
         prefix = self._filled(self._sequences(line.role, "last")[0], line.kind, line.name)
         name = self._name(line.name, line.role, line.kind, ": ") if self._named(line) else []
-        if not prefix and not alone and name:
-            # Where no marker stands before it, SillyTavern takes the name for what the model wrote.
-            return without_start(line.texts)
-        return self._joined(prefix, [*name, *line.texts], line.kind)
+        text = self._joined(prefix, [*name, *line.texts], line.kind)
+        return text if alone else self._without_own_name(text)
+
+    def _without_own_name(self, segments: list[Segment]) -> list[Segment]:
+        """Where no marker stands before it, SillyTavern takes the name for what the model wrote."""
+        opener = f"{self.wording.cast.char}:"
+        if not "".join(segment.text for segment in segments).lstrip().startswith(opener):
+            return segments
+        return without_start(without_first(without_start(segments), len(opener)))
 
     def open(self, role: Role, name: str, line_ended: bool) -> list[Segment]:
         """The turn that the model is to write. `line_ended`: the text before it ends a line."""

@@ -163,6 +163,8 @@ class _Staging:
         """Notes, lore and a story string that has its place in the chat, as messages in their order."""
         cast, own = self.messages.wording.cast, self.messages.wording.own
         placed = list(self._depth_texts())
+        # Nothing may stand between a message and its continuation.
+        nearest = 1 if self.mode == "continue" else 0
         result: list[_Injection] = []
         for depth in sorted({at for at, _, _ in placed}, reverse=True):
             for role in _AT_ONE_DEPTH:
@@ -174,7 +176,7 @@ class _Staging:
                 if texts:
                     # A narrator has no name of its own: {{name}} is the character's.
                     name = cast.user if role == "user" else cast.char
-                    gap = max(len(self.history) - depth, 0)
+                    gap = max(len(self.history) - max(depth, nearest), 0)
                     result.append(_Injection(Line(texts[0].kind, role, name, tuple(joined(texts))), gap))
         return result
 
@@ -182,17 +184,15 @@ class _Staging:
         """Depth, role and text of all that stands between the messages."""
         own = self.head.card.depth_prompt
         expand = self.messages.wording.expand
-        # Nothing may stand between a message and its continuation.
-        least = 1 if self.mode == "continue" else 0
         if own is not None and (text := expand("card depth_prompt", own.prompt).replace("\r", "").strip()):
-            yield max(own.depth, least), own.role, [Segment("note", "card depth_prompt", text, False)]
+            yield max(own.depth, 0), own.role, [Segment("note", "card depth_prompt", text, False)]
         context = self.settings.context
         if context.story_depth is not None and (story := without_start(without_end(self.head.story))):
-            yield max(context.story_depth, least), context.story_role, story
+            yield context.story_depth, context.story_role, story
         for entry in self.head.lore:
             if entry.position == "depth" and (text := entry.text.strip()):
                 kind: SegmentKind = "lore" if entry.source.startswith("lore ") else "note"
-                yield max(entry.depth, least), entry.role, [Segment(kind, entry.source, text, False)]
+                yield max(entry.depth, 0), entry.role, [Segment(kind, entry.source, text, False)]
 
     def _post_history(self) -> list[Line]:
         """The last word, as a message of a user without a name."""

@@ -133,6 +133,15 @@ def without_start(segments: Sequence[Segment], characters: str | None = None) ->
     return []
 
 
+def without_first(segments: Sequence[Segment], count: int) -> list[Segment]:
+    """Without so many characters at the start."""
+    result: list[Segment] = []
+    for segment in segments:
+        text, count = segment.text[count:], max(count - len(segment.text), 0)
+        result += [Segment(segment.kind, segment.source, text, segment.trusted)] if text else []
+    return result
+
+
 def without_end(segments: Sequence[Segment], characters: str | None = None) -> list[Segment]:
     """Without these characters at the end; None: without any white space."""
     for index in range(len(segments) - 1, -1, -1):

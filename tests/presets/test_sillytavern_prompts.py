@@ -156,6 +156,7 @@ CONTINUED = (("char", "G"), ("user", "U"), ("char", "C"))
         ({"last_output_sequence": "LAST", "last_input_sequence": "NEAR"}, "S\nD\nOUT\nG\nNEAR\nU\nLAST\nC"),
         # Where no marker stands before a name, SillyTavern takes it away with the reply's own.
         ({"output_sequence": "", "names_behavior": "always"}, "S\nD\nVesna: G\nIN\nAlex: U\nC"),
+        ({"output_sequence": " ", "names_behavior": "always", "wrap": False}, "S\nD\n Vesna: GINAlex: UC"),
     ],
 )
 def test_continuing_the_last_message(settings: dict[str, Any], expected: str) -> None:
@@ -335,6 +336,18 @@ def test_nothing_stands_between_a_message_and_its_continuation() -> None:
     card = card_of(mes_example="", extensions={"depth_prompt": {"prompt": "N", "depth": 0, "role": "system"}})
     prompt = made(format_of(instruct(**SYSTEM)), *CONTINUED, mode="continue", card=card)
     assert prompt.text == "S\nD\nOUT\nG\nIN\nU\nSYS\nN\nOUT\nC"
+
+
+def test_before_a_continued_message_the_nearest_note_is_that_of_the_end() -> None:
+    lore = [LoreInsertion("end", "lore B/1", "depth", 0), LoreInsertion("one", "lore B/2", "depth", 1)]
+    card = card_of(mes_example="")
+    prompt = made(format_of(instruct(**SYSTEM)), *CONTINUED, mode="continue", card=card, lore=lore)
+    assert prompt.text == "S\nD\nOUT\nG\nIN\nU\nSYS\none\nSYS\nend\nOUT\nC"
+
+
+def test_the_wrap_of_the_system_text_knows_a_speaker_at_its_beginning_only() -> None:
+    way = instruct(system_sequence_prefix="<{{name}}>", system_sequence_suffix="</{{name}}>")
+    assert made(format_of(way)).text.startswith("<System>\nS\n</{{name}}>\nD\n")
 
 
 @pytest.mark.parametrize(
