@@ -22,7 +22,14 @@ from chat.models import ModelChoice, ModelError, choose_model, settled_match
 from chat.settings import Folders, ModelOverride, Settings, SettingsError, reason
 from presets.errors import PresetError
 from presets.library import PresetLibrary
-from presets.matching import ModelFacts, apply_settings, match
+from presets.matching import (
+    ModelFacts,
+    apply_settings,
+    family_sampling,
+    format_for,
+    match,
+    sampling_for,
+)
 from presets.values import Persona
 
 if TYPE_CHECKING:
@@ -203,15 +210,20 @@ class Opening:
         asked_for = self.launch.format if self.launch.format != "auto" else None
         if asked_for is not None:
             with _one_line(usage=True):
-                return self.presets.format(asked_for)
+                return format_for(asked_for, self._facts, self.presets)
         if chat is not None and chat.format:
             try:
-                return self.presets.format(chat.format)
+                return format_for(chat.format, self._facts, self.presets)
             except PresetError as error:
                 self.notices.append(f"the format that this chat keeps is not there: {error}")
         with _one_line():
             found = self.model.match or match(ModelFacts(file_name=""), self.presets)
-            return self.presets.format(found.format)
+            return format_for(found.format, self._facts, self.presets)
+
+    @property
+    def _facts(self) -> ModelFacts | None:
+        """What the model's file says: formats and samplings may depend on it."""
+        return self.model.file.facts if self.model.file is not None else None
 
     def sampling(self, chat: Chat | None = None) -> tuple[Sampling, dict[str, str]]:
         """The sampling in force with `--set` applied, and the format options that `--set` named."""
@@ -224,13 +236,15 @@ class Opening:
     def _sampling(self, format: PromptFormat, chat: Chat | None) -> Sampling:
         asked_for, found = self.launch.sampling, self.model.match
         if asked_for is not None and asked_for != "auto":
-            return self.presets.sampling(asked_for).sampling
+            return sampling_for(asked_for, self._facts, self.presets).sampling
         if chat is not None and chat.sampling is not None:
             from presets.sampling import Sampling
 
             return Sampling.model_validate(chat.sampling)
-        fits = found.sampling if found and found.format == format.id else format.sampling
-        return self.presets.sampling(fits).sampling
+        facts = self._facts or ModelFacts(file_name="")
+        same = found is not None and found.format == format.id
+        fits = found.sampling if found and same else family_sampling(facts, format, self.presets)
+        return sampling_for(fits, facts, self.presets).sampling
 
     def remember_choices(self) -> None:
         """Settle `--format` and `--sampling` for a model that was named in the same breath."""

@@ -24,7 +24,7 @@ from presets.model_sampling import OWN_SAMPLING, recommended
 from presets.reading import checked, read_document
 from presets.settings import apply_settings
 
-__all__ = ["Match", "ModelFacts", "apply_settings", "format_for", "match", "sampling_for"]
+__all__ = ["Match", "ModelFacts", "apply_settings", "family_sampling", "format_for", "match", "sampling_for"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def match(facts: ModelFacts, library: PresetLibrary) -> Match:
             continue
         return Match(
             format,
-            _family(facts, formats[format], library),
+            family_sampling(facts, formats[format], library),
             "; ".join([*missing, why]),
             certain and not missing,
             tuple(id for id in alternatives if id in formats and id != format),
@@ -191,7 +191,7 @@ def _own_template(facts: ModelFacts, formats: Sequence[PromptFormat]) -> tuple[P
         return None, str(error).partition(": ")[2]
 
 
-def _family(facts: ModelFacts, format: PromptFormat, library: PresetLibrary) -> str:
+def family_sampling(facts: ModelFacts, format: PromptFormat, library: PresetLibrary) -> str:
     """The sampling preset of a model's family: the format's where that is older than the families known."""
     if format.sampling != "modern":
         return format.sampling

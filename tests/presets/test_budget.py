@@ -275,7 +275,9 @@ def test_never_over_budget_never_without_its_ends(
     assert sum(prompt.tokens or ()) <= tokens
     assert list(prompt.tokens or ()) == count(prompt.segments)
     opened = [s for s in prompt.segments if s.kind == "open"]
-    assert opened == [s for s in free.segments if s.kind == "open"]
+    if turns or mode != "impersonate":
+        # Else the open turn is the user's first, which may share the header's section once the examples go.
+        assert opened == [s for s in free.segments if s.kind == "open"]
     assert prompt.segments[-len(opened) :] == tuple(opened)
     assert prompt.segments[0].kind == "header"
     gone = [d.source for d in prompt.dropped if d.kind == "turn"]
