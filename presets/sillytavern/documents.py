@@ -110,6 +110,33 @@ def settings_of(instruct: Document | None, context: Document | None, sysprompt: 
     return Settings(turns, frame, _text(held, "content"), _text(held, "post_history"))
 
 
+def preset_macros(settings: Settings) -> dict[str, str]:
+    """What a preset gives to macros, by lower-case name."""
+    turns, context = settings.instruct, settings.context
+    named = {
+        "systemprompt defaultsystemprompt instructsystem instructsystemprompt": settings.system_prompt,
+        "instructsystempromptprefix": turns.system_prefix,
+        "instructsystempromptsuffix": turns.system_end,
+        "instructinput instructuserprefix": turns.input_sequence,
+        "instructusersuffix": turns.input_suffix,
+        "instructoutput instructassistantprefix": turns.output_sequence,
+        "instructseparator instructassistantsuffix": turns.output_suffix,
+        "instructsystemprefix": turns.system_sequence,
+        "instructsystemsuffix": turns.system_suffix,
+        "instructfirstoutput instructfirstassistantprefix": turns.first_output_sequence
+        or turns.output_sequence,
+        "instructlastoutput instructlastassistantprefix": turns.last_output_sequence or turns.output_sequence,
+        "instructfirstinput instructfirstuserprefix": turns.first_input_sequence or turns.input_sequence,
+        "instructlastinput instructlastuserprefix": turns.last_input_sequence or turns.input_sequence,
+        "instructstop": turns.stop_sequence,
+        "instructuserfiller": turns.user_alignment_message,
+        "instructsysteminstructionprefix": turns.last_system_sequence,
+        "exampleseparator chatseparator": context.example_separator,
+        "chatstart": context.chat_start,
+    }
+    return {name: text for names, text in named.items() for name in names.split()}
+
+
 def is_new_instruct(document: Document | None) -> bool:
     """Whether an instruct document wraps the story string (1.13.3 and later)."""
     return document is not None and ("story_string_prefix" in document or "story_string_suffix" in document)

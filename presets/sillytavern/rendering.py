@@ -14,7 +14,7 @@ from cards.card import Card
 from presets.assembly import Block, Play
 from presets.expansion import Expand
 from presets.format import PromptFormat
-from presets.sillytavern.documents import Naming, Settings
+from presets.sillytavern.documents import Naming, Settings, preset_macros
 from presets.sillytavern.head import Head
 from presets.sillytavern.messages import Line, Messages, Place
 from presets.sillytavern.wording import Wording, without_end, without_last_break, without_start
@@ -52,10 +52,10 @@ def play(
     if mode == "continue" and (not history or history[-1].role != "char"):
         raise ValueError(f"there is nothing to continue: the last message is not {cast.char}'s")
     naming: dict[str, Naming] = {"on": "always", "off": "none"}
-    wording = Wording(cast, expand)
+    wording = Wording(cast, expand, preset_macros(settings))
     names = naming.get(chosen["names"], settings.instruct.names)
     messages = Messages(settings.instruct, names, wording, settings.context.always_force_name)
-    entries = [replace(e, text=expand(e.source, e.text).replace("\r", "")) for e in lore]
+    entries = [replace(e, text=wording.expand(e.source, e.text).replace("\r", "")) for e in lore]
     own_system = chosen.get("card_system_prompt") == "on"
     head = Head(settings, messages, card, persona, entries, own_system)
     staging = _Staging(settings, head, messages, mode, history)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from presets.expansion import Expand
 from presets.text import Cast, joined
@@ -17,6 +17,7 @@ _TOKEN = re.compile(
     r"(?P<open>\{\{)|(?P<close>\}\})|(?<!<)<(?:user|bot|char|group|charifnotgroup)>(?!>)", re.IGNORECASE
 )
 _WORD = re.compile(r"(?:\{\{|<)\s*(//|\w+)")
+_PLAIN = re.compile(r"\{\{(\w+)\}\}")
 _SPEAKER = re.compile(r"\{\{name\}\}", re.IGNORECASE)
 
 _SOURCES = {
@@ -49,7 +50,18 @@ class Wording:
     """Fills the texts of one preset."""
 
     cast: Cast
-    expand: Expand
+    macros: Expand
+    own_macros: Mapping[str, str] = field(default_factory=dict)
+    """What the preset itself gives to macros, by lower-case name: `{{systemPrompt}}`, `{{chatStart}}` ..."""
+
+    def expand(self, source: str, text: str) -> str:
+        """A text that is not the preset's, its macros filled in."""
+        return self.macros(source, self._quoted(text))
+
+    def _quoted(self, text: str) -> str:
+        if not self.own_macros or "{{" not in text:
+            return text
+        return _PLAIN.sub(lambda found: self.own_macros.get(found[1].lower(), found[0]), text)
 
     def fill(self, text: str, kind: SegmentKind, speaker: str | None = None) -> list[Segment]:
         """`text` with its macros filled in. `speaker` is what `{{name}}` stands for; None: nothing."""
@@ -63,6 +75,7 @@ class Wording:
         """As `fill`, with TRIM where `{{trim}}` stands."""
         result: list[Segment] = []
         position = 0
+        text = self._quoted(text)
         for start, end in _macros(text):
             result.append(self.own(text[position:start], kind))
             result.append(self._macro(text[start:end], kind, speaker))

@@ -498,6 +498,18 @@ def test_only_the_presets_own_words_are_trusted() -> None:
     assert Segment("turn", "message 1", HOSTILE, False) in prompt.segments
 
 
+def test_macros_of_the_preset_are_its_own_words() -> None:
+    way = instruct(wrap=False, output_sequence="<{{char}}>")
+    frame = context(
+        story_string="{{system}}|{{description}}|{{instructOutput}}|{{chatStart}}", chat_start="GO"
+    )
+    card = card_of(description="of {{systemPrompt}} {{instructInput}}", mes_example="")
+    prompt = made(format_of(way, frame, system="S"), card=card)
+    assert prompt.text == "S|of S IN|<Vesna>|GOGO\n<Vesna>GINU<Vesna>"
+    assert Segment("header", "card description", "of S IN", False) in prompt.segments
+    assert Segment("header", "format own", "|<", True) in prompt.segments
+
+
 def test_names_can_be_switched() -> None:
     format = format_of(instruct(names_behavior="force", wrap=False))
     assert format.options()["names"] == ("as-sillytavern", "on", "off")
