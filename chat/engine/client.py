@@ -145,6 +145,8 @@ class Engine:
         ban_eos: bool = False,
         strip_names: Sequence[str] = (),
         keep_leading_space: bool = False,
+        dry_breakers: Sequence[str] = (),
+        probs: int = 0,
     ) -> EngineOperation[Done]:
         request = Generate(
             id=0,
@@ -156,6 +158,8 @@ class Engine:
             ban_eos=ban_eos,
             strip_names=list(strip_names),
             keep_leading_space=keep_leading_space,
+            dry_breakers=[text for text in dry_breakers if text],
+            probs=probs,
         )
         exchange = self._send(request)
         return EngineOperation(exchange.events(), exchange.cancel)

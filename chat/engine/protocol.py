@@ -68,6 +68,10 @@ class Generate(_Line):
     ban_eos: bool = False
     strip_names: list[str] = []
     keep_leading_space: bool = False
+    dry_breakers: list[str] = []
+    """Markers and names that break DRY's sequences, beside those of the sampling."""
+    probs: int = 0
+    """The so many best candidates before and after each sampler are recorded for every token; 0: none."""
 
 
 class Cancel(_Line):
@@ -165,6 +169,34 @@ class Text(_Line):
     text: str
 
 
+class Candidate(_Line):
+    """A token that might have been chosen."""
+
+    id: int
+    text: str
+    """Its piece, or the name of a control token; U+FFFD for bytes that are no whole character."""
+    p: float
+    """Probability among the candidates that are left."""
+
+
+class SamplerStep(_Line):
+    """What one sampler left."""
+
+    sampler: str
+    """As in `Done.samplers`; `model`: before all of them."""
+    left: int
+    """Candidates that remain."""
+    best: list[Candidate]
+
+
+class TokenProbs(_Line):
+    """How one token was chosen: each step's candidates are the next one's before."""
+
+    id: int
+    text: str
+    steps: list[SamplerStep]
+
+
 class Done(_Line):
     op: Literal["done"] = "done"
     id: int
@@ -185,6 +217,10 @@ class Done(_Line):
     write_seconds: float
     samplers: list[str] = []
     """The chain in force, in order, as `name(value)`."""
+    rewound_tokens: int = 0
+    """Tokens that were taken back because of banned strings."""
+    probs: list[TokenProbs] = []
+    """One for each token that was kept, and for the one that ended the reply, where they were asked for."""
 
 
 class Failed(_Line):

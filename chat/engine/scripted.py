@@ -59,6 +59,8 @@ class ScriptedGenerate:
     ban_eos: bool
     strip_names: tuple[str, ...]
     keep_leading_space: bool
+    dry_breakers: tuple[str, ...] = ()
+    probs: int = 0
 
     @property
     def prompt(self) -> str:
@@ -188,6 +190,8 @@ class ScriptedEngine:
         ban_eos: bool = False,
         strip_names: Sequence[str] = (),
         keep_leading_space: bool = False,
+        dry_breakers: Sequence[str] = (),
+        probs: int = 0,
     ) -> _Operation[Done]:
         self._need_model()
         request = ScriptedGenerate(
@@ -199,6 +203,8 @@ class ScriptedEngine:
             ban_eos,
             tuple(strip_names),
             keep_leading_space,
+            tuple(dry_breakers),
+            probs,
         )
         self.requests.append(request)
         reply = self.replies.pop(0) if self.replies else ScriptedReply(self.fallback)

@@ -105,6 +105,8 @@ class EngineSurface(Protocol):
         ban_eos: bool = False,
         strip_names: Sequence[str] = (),
         keep_leading_space: bool = False,
+        dry_breakers: Sequence[str] = (),
+        probs: int = 0,
     ) -> Operation[Done]:
         """Reads the prompt and writes a reply: Reading and Text events, then Done."""
         ...

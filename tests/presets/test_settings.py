@@ -43,7 +43,7 @@ def test_nothing_set_changes_nothing() -> None:
         ("temp", "1", "did you mean temperature?"),
         ("rep_pen", "1", "did you mean repeat_penalty?"),
         ("nmaes", "on", "did you mean names?"),
-        ("xyzzy", "1", "there are ban_eos, card_system_prompt"),
+        ("xyzzy", "1", "there are adaptive_decay, adaptive_target"),
         ("temperature", "99", "temperature=99: input should be less than or equal to 10"),
         ("temperature", "-1", "temperature=-1: "),
         ("temperature", "nan", "temperature=nan: "),

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from chat.engine.protocol import Done, FinishReason, Generate, Reading
-from chat.engine.worker.cache import CachedSequence, Plan
-from chat.engine.worker.llama import ABORTED, NO_ROOM, Context, Floats
+from chat.engine.worker.cache import Plan
+from chat.engine.worker.grammar import GrammarEnd
+from chat.engine.worker.llama import ABORTED, NO_ROOM, Floats
+from chat.engine.worker.phrases import Held, PhraseGuard
+from chat.engine.worker.probs import Recorder
 from chat.engine.worker.samplers import Chain
+from chat.engine.worker.sequence import CHUNK, CHUNK_GPU, LiveSequence
 from chat.engine.worker.stream import ReplyStream
-from chat.engine.worker.tokens import Tokenized, Vocabulary, tokenize
+from chat.engine.worker.tokens import Tokenized, tokenize
+from chat.engine.worker.words import words_of
 
-__all__ = ["GenerateError", "Listener", "LiveSequence", "Reply"]
-
-CHUNK = 128
-"""Prompt tokens a decode on the CPU: progress can be shown and a cancel seen between two. The size is fixed,
-since results differ in their last bits with it, and the same seed must give the same text."""
-
-CHUNK_GPU = 512
-"""On a GPU a call costs more than its tokens."""
+__all__ = ["GenerateError", "Listener", "Reply"]
 
 PROGRESS_SECONDS = 0.05
 """Reading events come no faster."""
@@ -49,35 +46,6 @@ class Listener(Protocol):
     def text(self, text: str) -> None: ...
 
 
-@dataclass(slots=True)
-class LiveSequence:
-    """A model's context with one sequence in it, and the exact record of what that holds."""
-
-    context: Context
-    vocabulary: Vocabulary
-    sliding_window: int = 0
-    on_gpu: bool = False
-    cache: CachedSequence = field(default_factory=CachedSequence)
-    number: int = 0
-
-    def keep(self, length: int) -> int:
-        """Forgets all but the first tokens; returns how many are left, none where a model cannot go back."""
-        context, number = self.context, self.number
-        if length and self.sliding_window:
-            oldest_needed = max(0, length - self.sliding_window)
-            if context.first_position(number) > oldest_needed:
-                length = 0
-        if length == 0 or not context.remove(number, length):
-            context.clear(number)
-            length = 0
-        self.cache.truncate(length)
-        return length
-
-    def settle(self) -> None:
-        """After an aborted or failed decode: the record says again what llama.cpp says."""
-        self.keep(min(self.context.length(self.number), len(self.cache.ids)))
-
-
 class Reply:
     """Makes one reply. `cancelled` may turn true at any moment; the context's abort flag goes with it."""
 
@@ -94,6 +62,10 @@ class Reply:
         self._generated = 0
         self._stop = ""
         self._stream = self._new_stream()
+        self._guard = self._new_guard()
+        self._recorder = Recorder(sequence.vocabulary, request.probs) if request.probs > 0 else None
+        self._rewound = 0
+        self._first_token = -1
         self._image = b""
         """What the last token counts as when the next prompt is compared: the text that the user was
         given."""
@@ -128,6 +100,8 @@ class Reply:
             read_seconds=read - started,
             write_seconds=time.monotonic() - read,
             samplers=names,
+            rewound_tokens=self._rewound,
+            probs=self._recorder.tokens if self._recorder else [],
         )
 
     def _make_plan(self) -> Plan:
@@ -154,12 +128,37 @@ class Reply:
             after_newline=last.endswith("\n"),
         )
 
+    def _new_guard(self) -> PhraseGuard | None:
+        sampling, vocabulary = self._request.sampling, self._sequence.vocabulary
+        if not sampling.banned_strings or sampling.banned_strength == 0:
+            return None
+        before = ""
+        if self._request.keep_leading_space:
+            before = "".join(span.text for span in self._request.spans[-2:])
+        strength = sampling.banned_strength
+        return PhraseGuard(sampling.banned_strings, strength, vocabulary.size, vocabulary.piece, before)
+
     def _new_chain(self) -> Chain:
         vocabulary, request = self._sequence.vocabulary, self._request
         banned = set(vocabulary.suppressed)
         if request.ban_eos or request.sampling.ban_eos:
             banned |= vocabulary.end_of_generation
-        return Chain(vocabulary.size, request.sampling, request.seed, banned, vocabulary.handle)
+        try:
+            chain = Chain(
+                vocabulary.size,
+                request.sampling,
+                request.seed,
+                banned,
+                vocabulary.handle,
+                words=words_of(vocabulary, request.sampling, request.dry_breakers),
+                dry=self._sequence.dry,
+                watch=self._recorder,
+            )
+        except ValueError as error:
+            raise GenerateError("request", str(error)) from error
+        if self._guard is not None:
+            chain.names.insert(0, f"banned_strings({len(request.sampling.banned_strings)})")
+        return chain
 
     # Reading ------------------------------------------------------------------------------------------------
 
@@ -210,50 +209,91 @@ class Reply:
         forbidden: list[int] = []
         while True:
             chain.prime(self._prompt.ids)
-            reason, first_token = self._attempt(chain, first, forbidden)
+            reason = self._attempt(chain, first, forbidden)
             last = self._stream.finish(stopped=reason == "stop", ended=reason == "eos")
             if last:
                 self._listener.text(last)
             sequence.cache.mark_solid(self._prompt_cells, self._stream.solid_bytes)
             if self._stream.text or reason not in ("eos", "stop") or len(forbidden) == EMPTY_TRIES:
                 return reason
+            if self._first_token < 0:  # a grammar or banned phrases leave nothing to begin with
+                return reason
             if sequence.keep(self._prompt_cells) < self._prompt_cells:  # a model that cannot go back
                 return reason
-            forbidden.append(first_token)
+            forbidden.append(self._first_token)
             self._stream, self._generated, self._stop = self._new_stream(), 0, ""
+            if self._guard is not None:
+                self._guard.restart()
 
-    def _attempt(self, chain: Chain, logits: Floats, forbidden: Sequence[int]) -> tuple[FinishReason, int]:
-        """One way to write the reply; how it ended, and its first token."""
+    def _attempt(self, chain: Chain, logits: Floats, forbidden: Sequence[int]) -> FinishReason:
+        """One way to write the reply; how it ended."""
+        reason = self._write_tokens(chain, logits, forbidden)
+        if self._guard is not None and self._release(self._guard.flush()):
+            return "stop"
+        return reason
+
+    def _write_tokens(self, chain: Chain, logits: Floats, forbidden: Sequence[int]) -> FinishReason:
         sequence, request = self._sequence, self._request
         context, cache, vocabulary = sequence.context, sequence.cache, sequence.vocabulary
         limit = min(request.max_tokens, context.size - self._prompt_cells)
         ends = vocabulary.end_of_generation
-        not_first = [*forbidden, *ends]
-        first_token = -1
-        while self._generated < limit:
+        not_yet = tuple(ends)
+        not_first = (*forbidden, *ends)
+        least = request.sampling.min_tokens
+        self._first_token = -1
+        while (place := self._generated) < limit:
             if self._cancelled():
-                return "cancelled", first_token
-            token = _sample(chain, logits, () if self._generated else not_first)
-            if self._generated == 0:
-                first_token = token
+                return "cancelled"
+            banned = not_first if place == 0 else not_yet if place < least else ()
+            try:
+                token = self._sample(chain, logits, banned)
+            except _NothingLeft as left:
+                return left.reason
+            if place == 0:
+                self._first_token = token
                 cache.reply_starts.add(self._prompt_cells)
             if token in ends:
-                return "eos", first_token
+                return "eos"
             self._generated += 1
             chain.accept(token)
-            if self._take(token):
-                return "stop", first_token
+            if self._guard is None:
+                if self._take(token):
+                    return "stop"
+            elif (back := self._guard.push(place, token)) is not None:
+                status = self._go_back(chain, back)
+                if status != 0:
+                    return _cut_short(status)
+                logits = context.logits()
+                continue
+            else:
+                self._image = vocabulary.image(token)  # until it is released
+                if self._release(self._guard.free()):
+                    return "stop"
             if self._generated == limit:  # its last token is read when the next prompt holds it
                 break
             status = context.decode_one(token, len(cache.ids), sequence.number)
             if status != 0:
                 sequence.settle()
-                if status == ABORTED:
-                    return "cancelled", first_token
-                raise _decode_error(status)
+                return _cut_short(status)
             cache.add((token,), (self._image,))
             logits = context.logits()
-        return "length", first_token
+        return "length"
+
+    def _sample(self, chain: Chain, logits: Floats, banned: Sequence[int]) -> int:
+        place = self._generated
+        biases = self._guard.biases(place) if self._guard is not None else None
+        try:
+            token = chain.sample(logits, banned, biases)
+        except GrammarEnd:
+            raise _NothingLeft("eos") from None
+        except FloatingPointError as error:
+            if biases:
+                raise _NothingLeft("stop") from None
+            said = f"The model gave no usable probabilities ({error})."
+            raise GenerateError("internal", said) from error
+        if self._recorder is not None:
+            self._recorder.chosen(place, token)
+        return token
 
     def _take(self, token: int) -> bool:
         """Sends what a token frees; whether it completed a stop."""
@@ -269,12 +309,41 @@ class Reply:
             self._listener.text(text)
         return bool(self._stop)
 
+    def _release(self, freed: Sequence[Held]) -> bool:
+        """Sends tokens that were held back; whether one completed a stop."""
+        images = self._sequence.cache.images
+        for held in freed:
+            stopped = self._take(held.token)
+            cell = self._prompt_cells + held.position
+            if cell < len(images):
+                images[cell] = self._image
+            if stopped:
+                return True
+        return False
 
-def _sample(chain: Chain, logits: Floats, forbidden: Sequence[int]) -> int:
-    try:
-        return chain.sample(logits, forbidden)
-    except FloatingPointError as error:
-        raise GenerateError("internal", f"The model gave no usable probabilities ({error}).") from error
+    def _go_back(self, chain: Chain, place: int) -> int:
+        """Takes back the reply's tokens from one on; llama_decode's status."""
+        sequence, start = self._sequence, self._prompt_cells
+        self._rewound += self._generated - place
+        self._generated = place
+        status = sequence.back_to(start + place)
+        if status == 0:
+            chain.rewind(self._prompt.ids, sequence.cache.ids[start:])
+        return status
+
+
+class _NothingLeft(Exception):
+    """No token may come next: a grammar is complete, or every one would complete a banned phrase."""
+
+    def __init__(self, reason: FinishReason) -> None:
+        self.reason: FinishReason = reason
+
+
+def _cut_short(status: int) -> FinishReason:
+    """How a reply ends whose decode failed. Raises GenerateError unless it was cancelled."""
+    if status != ABORTED:
+        raise _decode_error(status)
+    return "cancelled"
 
 
 def _decode_error(status: int) -> GenerateError:

@@ -1,21 +1,23 @@
 """The sampler chain of one reply: llama.cpp's samplers and ours, over candidates in a numpy array.
 
-Order: bans, penalties, DRY, top-n-sigma, (prefilter), top-k, TFS, typical, top-p, min-p, XTC, temperature,
-draw. What is neutral is left out, so `names` is the chain that is really in force.
+Bans and biases, then the samplers in the order that is asked for, then the draw. Penalties, DRY and
+top-n-sigma that stand first see the whole vocabulary; what comes after them sees the candidates that a
+prefilter leaves. What is neutral is left out, so `names` is the chain that is really in force.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import llama_cpp.llama_cpp as api
 import numpy as np
-import numpy.typing as npt
 
-from chat.engine.worker.tail_free import tail_free_keep
+from chat.engine.worker.building import DryShelf, build, seed32
+from chat.engine.worker.candidates import Candidates, Floats, Ints, Table
+from chat.engine.worker.grammar import Grammar
+from chat.engine.worker.history import History
+from chat.engine.worker.words import Words
 from presets.sampling import Sampling
 
 __all__ = ["PREFILTER", "Chain"]
@@ -27,216 +29,177 @@ token, and the thousands of tokens at its end weigh less than this together."""
 PREFILTER_CUTS = tuple(np.exp(np.float32(-depth)) for depth in (14.0, 18.0, 22.0))
 """Weights, the best token's being 1, that are tried as the cut until what lies below is little enough."""
 
-CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
-"""llama_token_data."""
-
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
-
-
-class _Native:
-    """A llama_sampler_chain applied to a numpy array of candidates."""
-
-    def __init__(self, capacity: int) -> None:
-        self.handle: Any = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        self.candidates = np.zeros(capacity, CANDIDATE)
-        self._data = self.candidates.ctypes.data_as(api.llama_token_data_p)
-        self._array = api.llama_token_data_array(data=self._data, size=0, selected=-1, sorted=False)
-        self._reference = ctypes.byref(self._array)
-        self.used = False
-
-    def add(self, sampler: Any) -> None:
-        api.llama_sampler_chain_add(self.handle, sampler)
-        self.used = True
-
-    def apply(self, size: int, is_sorted: bool = False) -> int:
-        """Runs the chain on the first `size` candidates; returns the chosen token, -1 if it does not
-        choose."""
-        array = self._array
-        array.data, array.size, array.selected, array.sorted = self._data, size, -1, is_sorted
-        api.llama_sampler_apply(self.handle, self._reference)
-        selected = array.selected
-        return int(array.data[selected].id) if 0 <= selected < array.size else -1
-
-    def accept(self, token: int) -> None:
-        api.llama_sampler_accept(self.handle, token)
-
-    def reset(self) -> None:
-        api.llama_sampler_reset(self.handle)
-
-    def close(self) -> None:
-        if self.handle:
-            api.llama_sampler_free(self.handle)
-            self.handle = None
+Watch = Callable[[str, Candidates], None]
+"""Told the name of each sampler and what it left."""
 
 
 class Chain:
-    """Chooses the tokens of one reply. `vocab` is llama.cpp's handle; only DRY needs it.
+    """Chooses the tokens of one reply. `vocab` is llama.cpp's handle; only DRY and grammars need it.
 
-    `banned` tokens are never chosen.
+    `banned` tokens are never chosen; `words` are the texts of the settings as tokens of the vocabulary;
+    `watch` is told the candidates before and after each sampler, which costs time. Raises ValueError for a
+    grammar that cannot be read.
     """
 
     def __init__(
-        self, size: int, sampling: Sampling, seed: int, banned: Iterable[int] = (), vocab: Any = None
+        self,
+        size: int,
+        sampling: Sampling,
+        seed: int,
+        banned: Iterable[int] = (),
+        vocab: Any = None,
+        *,
+        words: Words | None = None,
+        dry: DryShelf | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        words = words or Words()
         self.names: list[str] = []
-        self._sampling = sampling
-        self._logits = np.zeros(size, np.float32)
+        self._watch = watch
         self._work = np.zeros(size, np.float32)
-        self._banned = np.array(sorted(set(banned)), np.int32)
+        self._scratch = np.zeros(size, np.float32)
+        self._table = Table(size)
+        self._banned = np.array(sorted({*banned, *words.banned}), np.int32)
         if self._banned.size:
             self.names.append(f"ban({self._banned.size})")
-        self._window = 0
-        self._history = np.zeros(0, np.int32)
-        self._seen: set[int] = set()
-        self._looks_back = _Native(size)
-        self._add_history_samplers(vocab)
-        self._sharpness = 1.0 / max(1.0, sampling.temperature)
-        self._chooses = _Native(size)
-        # What stands between the penalties and a greedy choice never cuts the best token, but for these two.
-        self._takes_best = (sampling.temperature, sampling.typical_p, sampling.xtc_probability) == (0, 1, 0)
-        self._add_choosing_samplers(_seed32(seed))
-
-    def _add_history_samplers(self, vocab: Any) -> None:
-        """Samplers that can change only tokens which stand in the history."""
-        s = self._sampling
-        values = (s.repeat_penalty, s.frequency_penalty, s.presence_penalty)
-        if values != (1.0, 0.0, 0.0) and s.repeat_last_n > 0:
-            penalties = api.llama_sampler_init_penalties(self._logits.size, s.repeat_last_n, *values)
-            self._looks_back.add(penalties)
-            self._window = s.repeat_last_n
-            names = ("repeat_penalty", "frequency_penalty", "presence_penalty")
-            for name, value, neutral in zip(names, values, (1.0, 0.0, 0.0), strict=True):
-                if value != neutral:
-                    self.names.append(f"{name}({value:g})")
-        if s.dry_multiplier > 0 and s.dry_penalty_last_n > 0 and vocab is not None:
-            breakers = [text.encode() for text in s.dry_sequence_breakers]
-            array = (ctypes.c_char_p * len(breakers))(*breakers)
-            self._looks_back.add(
-                api.llama_sampler_init_dry(
-                    vocab,
-                    s.dry_multiplier,
-                    s.dry_base,
-                    s.dry_allowed_length,
-                    s.dry_penalty_last_n,
-                    array,
-                    len(breakers),
-                )
-            )
-            self._window = max(self._window, s.dry_penalty_last_n)
-            self.names.append(f"dry({s.dry_multiplier:g})")
-
-    def _add_choosing_samplers(self, seed: int) -> None:
-        s, add = self._sampling, self._chooses.add
-        if s.top_n_sigma > 0:
-            self.names.append(f"top_n_sigma({s.top_n_sigma:g})")
-        if not self._takes_best:
+        self._biased = np.array(list(words.biases), np.int32)
+        self._biases = np.array(list(words.biases.values()), np.float32)
+        self._sequences = words.sequences
+        if self._biased.size or self._sequences:
+            self.names.append(f"logit_bias({self._biased.size + len(self._sequences)})")
+        self._grammar = Grammar(vocab, sampling.grammar, self._table) if sampling.grammar else None
+        if self._grammar:
+            self.names.append("grammar")
+        self._history = History(words.longest)
+        self._parts = build(
+            sampling,
+            self._table,
+            self._history,
+            vocab,
+            words,
+            dry or DryShelf(),
+            seed32(seed),
+            apart=watch is not None,
+        )
+        parts = self._parts
+        self._sharpness = 1.0 / parts.highest_temperature
+        self.names += parts.head_names
+        if parts.prefilter:
             self.names.append(f"prefilter({PREFILTER:g})")
-        self._ours = s.tfs_z < 1.0
-        if s.top_k > 0:
-            self.names.append(f"top_k({s.top_k})")
-            if not self._ours:
-                add(api.llama_sampler_init_top_k(s.top_k))
-        if self._ours:
-            self.names.append(f"tfs_z({s.tfs_z:g})")
-        if s.typical_p < 1.0:
-            self.names.append(f"typical_p({s.typical_p:g})")
-            add(api.llama_sampler_init_typical(s.typical_p, 1))
-        if s.top_p < 1.0:
-            self.names.append(f"top_p({s.top_p:g})")
-            add(api.llama_sampler_init_top_p(s.top_p, 1))
-        if s.min_p > 0.0:
-            self.names.append(f"min_p({s.min_p:g})")
-            add(api.llama_sampler_init_min_p(s.min_p, 1))
-        if s.xtc_probability > 0.0:
-            self.names.append(f"xtc({s.xtc_probability:g})")
-            add(api.llama_sampler_init_xtc(s.xtc_probability, s.xtc_threshold, 1, seed))
-        if s.temperature == 0.0:
-            self.names.append("greedy")
-            add(api.llama_sampler_init_greedy())
-            return
-        if s.temperature != 1.0:
-            self.names.append(f"temperature({s.temperature:g})")
-            add(api.llama_sampler_init_temp(s.temperature))
-        self.names.append("dist")
-        add(api.llama_sampler_init_dist(seed))
+        self.names += parts.names
 
     def prime(self, tokens: Sequence[int]) -> None:
         """Starts afresh, with the prompt's tail as the history that penalties and DRY look back on."""
-        self._looks_back.reset()
-        self._chooses.reset()
-        tail = tokens[max(0, len(tokens) - self._window) :] if self._window else []
-        self._seen = set(tail)
-        self._history = np.fromiter(dict.fromkeys(tail), np.int32, len(self._seen))
-        for token in tail:
-            self._looks_back.accept(token)
+        self._history.fill(tokens)
+        for native in self._parts.natives:
+            native.reset()
+        if self._grammar:
+            self._grammar.restart(())
+
+    def rewind(self, prompt: Sequence[int], reply: Sequence[int]) -> None:
+        """Back to an earlier token of the reply. What was drawn stays drawn: the dice are not reset."""
+        self._history.fill([*prompt, *reply])
+        if self._grammar:
+            self._grammar.restart(reply)
 
     def accept(self, token: int) -> None:
         """Records a token that was chosen."""
-        if self._window:
-            self._looks_back.accept(token)
-            if token not in self._seen:
-                self._seen.add(token)
-                self._history = np.append(self._history, np.int32(token))
-        self._chooses.accept(token)
+        self._history.accept(token)
+        for native in self._parts.learns:
+            native.accept(token)
+        if self._grammar:
+            self._grammar.accept(token)
 
-    def sample(self, logits: Floats, forbidden: Sequence[int] = ()) -> int:
-        """The next token. `logits`: shape (vocabulary,), left as it is. `forbidden` holds for this one token.
+    def sample(
+        self, logits: Floats, forbidden: Sequence[int] = (), biases: Mapping[int, float] | None = None
+    ) -> int:
+        """The next token. `logits`: shape (vocabulary,), left as it is. `forbidden` and `biases` hold for
+        this one token.
 
-        Raises FloatingPointError when no token can be chosen: all are banned, or the model gave no numbers.
+        Raises FloatingPointError when no token can be chosen: all are banned, or the model gave no numbers;
+        GrammarEnd, one of these, when the grammar lets nothing follow.
         """
-        work = self._logits
+        self._start(logits, forbidden, biases)
+        token = self._choose()
+        if self._grammar is not None and not self._grammar.allows(token):
+            self._start(logits, forbidden, biases)
+            self._grammar.constrain(self._work)
+            self._tell("grammar")
+            token = self._choose()
+        return token
+
+    def close(self) -> None:
+        """Frees the native samplers."""
+        for native in (*self._history.natives, *self._parts.natives):
+            native.close()
+        if self._grammar:
+            self._grammar.close()
+
+    def _start(self, logits: Floats, forbidden: Sequence[int], biases: Mapping[int, float] | None) -> None:
+        """The logits with bans and biases on them."""
+        work = self._work
         np.copyto(work, logits)
+        self._tell("model")
+        if self._biased.size:
+            work[self._biased] += self._biases
+        for before, token, bias in self._sequences:
+            if self._history.ends_with(before):
+                work[token] += bias
+        if biases:
+            for token, bias in biases.items():
+                work[token] += bias
         if self._banned.size:
             work[self._banned] = -np.inf
         if forbidden:
-            work[np.fromiter(forbidden, np.int32)] = -np.inf
+            work[np.fromiter(forbidden, np.int32, len(forbidden))] = -np.inf
+        if self._watch is not None and (self._biased.size or self._banned.size or forbidden or biases):
+            self._tell("bans and biases")
+
+    def _choose(self) -> int:
+        work, parts = self._work, self._parts
         self._look_back(work)
         likeliest = int(work.argmax())
         best = float(work[likeliest])
         if not math.isfinite(best):
             raise FloatingPointError("no token can be chosen")
-        if self._takes_best:
+        if parts.takes_best:
             return likeliest
-        if self._sampling.top_n_sigma > 0:
-            self._top_n_sigma(work, best)
-        ids = self._prefilter(work, best)
-        if self._ours:
-            ids = self._tail_free(work, ids)
-        count = ids.size
-        candidates = self._chooses.candidates[:count]
-        candidates["id"] = ids
-        candidates["logit"] = work[ids]
-        return self._chooses.apply(count, is_sorted=self._ours)
-
-    def close(self) -> None:
-        """Frees the native samplers."""
-        self._looks_back.close()
-        self._chooses.close()
+        if parts.prefilter:
+            ids = self._prefilter(work, best)
+            candidates = Candidates(ids, work[ids], self._scratch[ids] if self._sharpness == 1.0 else None)
+        else:
+            candidates = self._all()
+        chosen = -1
+        for name, step in parts.steps:
+            chosen = step(candidates)
+            if self._watch is not None and name:
+                self._watch(name, candidates)
+        if chosen < 0:
+            raise FloatingPointError("no token was chosen")
+        return chosen
 
     def _look_back(self, work: Floats) -> None:
-        """Penalties and DRY change only tokens of the history: only those are shown to them."""
-        count = self._history.size
-        if not self._looks_back.used or not count:
-            return
-        candidates = self._looks_back.candidates[:count]
-        candidates["id"] = self._history
-        candidates["logit"] = work[self._history]
-        self._looks_back.apply(count)
-        work[candidates["id"]] = candidates["logit"]
+        """Penalties and what else works on the whole vocabulary, in place."""
+        for name, head in self._parts.heads:
+            head(work)
+            if self._watch is not None:
+                self._tell(name)
 
-    def _top_n_sigma(self, work: Floats, best: float) -> None:
-        """Top-n-sigma (Tang et al. 2024) on the whole vocabulary, as llama.cpp has it."""
-        finite = work[np.isfinite(work)]
-        depth = self._sampling.top_n_sigma * float(finite.std(dtype=np.float64))
-        work[work < best - depth] = -np.inf
+    def _tell(self, name: str) -> None:
+        if self._watch is not None:
+            self._watch(name, self._all())
+
+    def _all(self) -> Candidates:
+        """Every token that is not banned."""
+        ids = np.isfinite(self._work).nonzero()[0]
+        return Candidates(ids, self._work[ids])
 
     def _prefilter(self, work: Floats, best: float) -> Ints:
         """The tokens that matter: those left out have less than PREFILTER of the probability together.
 
         Measured at temperature 1 or the reply's own, whichever is flatter, and before anything is cut.
         """
-        weights = self._work
+        weights = self._scratch
         np.subtract(work, best, out=weights)
         if self._sharpness != 1.0:
             np.multiply(weights, self._sharpness, out=weights)
@@ -247,23 +210,3 @@ class Chain:
             if total - float(weights[ids].sum()) <= PREFILTER * total:
                 return ids
         return np.asarray(weights.nonzero()[0])
-
-    def _tail_free(self, work: Floats, ids: Ints) -> Ints:
-        """Top-k and TFS; the ids that stay, best first."""
-        s = self._sampling
-        weights = self._work[ids] if self._sharpness == 1.0 else np.exp(work[ids] - work[ids].max())
-        ordered = np.sort(weights)[::-1]
-        if s.top_k > 0:
-            ordered = ordered[: s.top_k]
-        p = ordered / ordered.sum()
-        keep = tail_free_keep(p, s.tfs_z, s.tfs_min_keep, s.tfs_variant == "reference")
-        among = (weights >= ordered[keep - 1]).nonzero()[0]
-        if among.size > 1:
-            among = among[np.argsort(-weights[among], kind="stable")[:keep]]
-        return np.asarray(ids[among])
-
-
-def _seed32(seed: int) -> int:
-    """llama.cpp's samplers take 32 bits, and all ones mean `at random` to them."""
-    folded = (seed ^ seed >> 32) & 0xFFFFFFFF
-    return folded if folded != 0xFFFFFFFF else 0xFFFFFFFE

@@ -19,7 +19,7 @@ import llama_cpp.llama_cpp as api
 
 from chat.engine.protocol import Span
 
-__all__ = ["Tokenized", "Vocabulary", "count", "tokenize"]
+__all__ = ["Tokenized", "Vocabulary", "continued_ids", "count", "tokenize"]
 
 MARKER = re.compile(rb"<[^\s<>]+>|\[[^\s\[\]]+\]")
 """What a USER_DEFINED token looks like that plays a control token's part, as `<|im_start|>` and `[INST]` do
@@ -252,7 +252,7 @@ def _add_text(vocabulary: Vocabulary, result: Tokenized, text: bytes, start: int
 def _plain_ids(vocabulary: Vocabulary, text: bytes, continued: bool) -> list[int]:
     """The ids of text that must stay text: where a guarded token appears, the text is split inside its
     name."""
-    ids = _continued_ids(vocabulary, text) if continued else vocabulary.raw_ids(text)
+    ids = continued_ids(vocabulary, text) if continued else vocabulary.raw_ids(text)
     if vocabulary.guarded.isdisjoint(ids) and vocabulary.unknown.isdisjoint(ids):
         return ids
     split = _split_point(vocabulary, text, ids)
@@ -279,7 +279,7 @@ def _split_point(vocabulary: Vocabulary, text: bytes, ids: Sequence[int]) -> int
     return split
 
 
-def _continued_ids(vocabulary: Vocabulary, text: bytes) -> list[int]:
+def continued_ids(vocabulary: Vocabulary, text: bytes) -> list[int]:
     """The ids of text that follows other text: without the space that SentencePiece puts first.
 
     The text is tokenized behind a character that merges with nothing, whose tokens are then cut off.

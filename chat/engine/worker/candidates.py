@@ -1,0 +1,106 @@
+"""The candidates for one token: a numpy array that llama.cpp's samplers and ours take turns on."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import llama_cpp.llama_cpp as api
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Candidates", "Floats", "Ints", "Native", "Table"]
+
+CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""llama_token_data."""
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[Any]
+"""Token ids, of whatever width."""
+
+
+class Candidates:
+    """Tokens that may still be chosen, in parallel arrays; never empty."""
+
+    __slots__ = ("ids", "is_sorted", "known_weights", "logits")
+
+    def __init__(self, ids: Ints, logits: Floats, known_weights: Floats | None = None) -> None:
+        self.ids = ids
+        self.logits = logits
+        self.is_sorted = False
+        """True: best first."""
+        self.known_weights = known_weights
+
+    def weights(self) -> Floats:
+        """Probabilities but for a factor: the best candidate's is 1."""
+        if self.known_weights is not None:
+            return self.known_weights
+        return np.asarray(np.exp(self.logits - self.logits.max()), np.float32)
+
+    def keep(self, places: Ints) -> None:
+        """Drops all candidates but those at these places, or where a mask is true."""
+        self.ids, self.logits, self.known_weights = self.ids[places], self.logits[places], None
+
+
+class Table:
+    """A llama_token_data_array over numpy memory, which all native samplers of a chain share."""
+
+    def __init__(self, capacity: int) -> None:
+        self.rows = np.zeros(capacity, CANDIDATE)
+        self._data = self.rows.ctypes.data_as(api.llama_token_data_p)
+        self._array = api.llama_token_data_array(data=self._data, size=0, selected=-1, sorted=False)
+        self._reference = ctypes.byref(self._array)
+
+    def load(self, ids: Ints | slice, logits: Floats, size: int) -> None:
+        """Fills the first `size` rows."""
+        rows = self.rows[:size]
+        rows["id"] = np.arange(size) if isinstance(ids, slice) else ids
+        rows["logit"] = logits
+
+    def apply(self, handle: Any, size: int, is_sorted: bool = False) -> int:
+        """Runs a native sampler on the first rows; the chosen token, -1 if it does not choose."""
+        array = self._array
+        array.data, array.size, array.selected, array.sorted = self._data, size, -1, is_sorted
+        api.llama_sampler_apply(handle, self._reference)
+        selected = array.selected
+        return int(array.data[selected].id) if 0 <= selected < array.size else -1
+
+    def take(self, candidates: Candidates) -> None:
+        """What the last sampler left."""
+        rows = self.rows[: self._array.size]
+        candidates.ids, candidates.logits, candidates.known_weights = rows["id"], rows["logit"], None
+        candidates.is_sorted = bool(self._array.sorted)
+
+
+class Native:
+    """A llama_sampler_chain on a shared table."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.handle: Any = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        self.chooses = False
+        """Its last sampler draws the token."""
+
+    def add(self, sampler: Any) -> None:
+        """Takes a sampler over; it is freed with the chain."""
+        api.llama_sampler_chain_add(self.handle, sampler)
+
+    def __call__(self, candidates: Candidates) -> int:
+        """Runs on the candidates; the chosen token, -1 if it does not choose."""
+        count = candidates.ids.size
+        self.table.load(candidates.ids, candidates.logits, count)
+        chosen = self.table.apply(self.handle, count, candidates.is_sorted)
+        if not self.chooses:
+            self.table.take(candidates)
+        return chosen
+
+    def accept(self, token: int) -> None:
+        api.llama_sampler_accept(self.handle, token)
+
+    def reset(self) -> None:
+        api.llama_sampler_reset(self.handle)
+
+    def close(self) -> None:
+        if self.handle:
+            api.llama_sampler_free(self.handle)
+            self.handle = None

@@ -1,0 +1,66 @@
+"""A model's context with a sequence in it: what it holds, and how it goes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chat.engine.worker.building import DryShelf
+from chat.engine.worker.cache import CachedSequence
+from chat.engine.worker.llama import Context
+from chat.engine.worker.tokens import Vocabulary
+
+__all__ = ["CHUNK", "CHUNK_GPU", "LiveSequence"]
+
+CHUNK = 128
+"""Prompt tokens a decode on the CPU: progress can be shown and a cancel seen between two. The size is fixed,
+since results differ in their last bits with it, and the same seed must give the same text."""
+
+CHUNK_GPU = 512
+"""On a GPU a call costs more than its tokens."""
+
+
+@dataclass(slots=True)
+class LiveSequence:
+    """A model's context with one sequence in it, and the exact record of what that holds."""
+
+    context: Context
+    vocabulary: Vocabulary
+    sliding_window: int = 0
+    on_gpu: bool = False
+    cache: CachedSequence = field(default_factory=CachedSequence)
+    number: int = 0
+    dry: DryShelf = field(default_factory=DryShelf)
+
+    def keep(self, length: int) -> int:
+        """Forgets all but the first tokens; returns how many are left, none where a model cannot go back."""
+        context, number = self.context, self.number
+        if length and self.sliding_window:
+            oldest_needed = max(0, length - self.sliding_window)
+            if context.first_position(number) > oldest_needed:
+                length = 0
+        if length == 0 or not context.remove(number, length):
+            context.clear(number)
+            length = 0
+        self.cache.truncate(length)
+        return length
+
+    def back_to(self, length: int) -> int:
+        """Forgets all but the first tokens, and reads again what it takes to have the logits of the last.
+
+        Returns llama_decode's status. A model that cannot go back reads all of them again.
+        """
+        cache = self.cache
+        ids, images, starts = cache.ids[:length], cache.images[:length], set(cache.reply_starts)
+        for start in range(self.keep(length - 1), length, CHUNK):
+            chunk = slice(start, start + CHUNK)
+            status = self.context.decode(ids[chunk], start, self.number)
+            if status != 0:
+                self.settle()
+                return status
+            cache.add(ids[chunk], images[chunk])
+        cache.reply_starts = {start for start in starts if start < length}
+        return 0
+
+    def settle(self) -> None:
+        """After an aborted or failed decode: the record says again what llama.cpp says."""
+        self.keep(min(self.context.length(self.number), len(self.cache.ids)))
