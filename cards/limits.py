@@ -18,7 +18,7 @@ PNG_CARDS: Final = 8
 JSON_TEXT: Final = 16 * 2**20
 """A card's JSON or YAML."""
 JSON_DEPTH: Final = 64
-JSON_VALUES: Final = 2_000_000
+JSON_VALUES: Final = 1_000_000
 """Commas and brackets in a JSON text, an upper bound of its values that costs nothing to count."""
 YAML_TEXT: Final = 2**20
 """YAML is parsed far slower than JSON, and its cards are small."""

@@ -5,7 +5,7 @@ and reads does not wait for the writers.
 """
 
 from cards.library.files import FileState, file_state, read_file, save_file
-from cards.library.folder import CARD_ENDINGS, CardLibrary
+from cards.library.folder import CARD_ENDINGS, CardLibrary, expanded
 from cards.library.index import LibraryCard
 from cards.library.ordering import SORTS, Sort, filtered, in_order
 
@@ -16,6 +16,7 @@ __all__ = [
     "FileState",
     "LibraryCard",
     "Sort",
+    "expanded",
     "file_state",
     "filtered",
     "in_order",

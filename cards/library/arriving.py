@@ -128,7 +128,8 @@ class _Desk:
             outcome: Outcome = "replaced"
         else:
             path = self.library.new_path(card.name, ENDINGS[card.container], self.ids)
-            save_file(path, data, backup=False)
+            # The file that it comes from still stands: a thousand flushes would take ten seconds.
+            save_file(path, data, backup=False, flush=False)
             outcome = "new" if clash is None else "kept"
         line = described(card, path, data)
         self.by_digest[line.digest] = self.by_name[_folded(card.name)] = line

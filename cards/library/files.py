@@ -62,7 +62,12 @@ def file_state(path: Path) -> FileState | None:
 
 
 def save_file(
-    path: Path, data: bytes, *, expected: FileState | None = None, backup: bool = True
+    path: Path,
+    data: bytes,
+    *,
+    expected: FileState | None = None,
+    backup: bool = True,
+    flush: bool = True,
 ) -> FileState:
     """Writes a card's file whole or not at all: the old one stays as `NAME.bak`, the new one takes its place
     at once.
@@ -70,6 +75,7 @@ def save_file(
     With `expected`, what the file was when it was read, nothing is written when its bytes have changed since:
     a CardError `changed` says so, and the caller asks whether to reload, overwrite or save under another
     name. Raises CardError for a full disk or a folder that cannot be written; the old file is then as it was.
+    Without `flush` it is left to the system when the bytes reach the disk: for what can be made again.
     """
     where = str(path)
     if expected is not None:
@@ -84,8 +90,9 @@ def save_file(
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
         if path.exists():
             shutil.copymode(path, temporary)
             if backup:

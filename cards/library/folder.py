@@ -19,7 +19,7 @@ from cards.errors import CardError
 from cards.filenames import export_name
 from cards.library.index import INDEX_NAME, CardIndex, LibraryCard
 
-__all__ = ["CARD_ENDINGS", "CardLibrary", "id_in"]
+__all__ = ["CARD_ENDINGS", "CardLibrary", "expanded", "id_in"]
 
 CARD_ENDINGS: Final = (
     ".png",
@@ -43,6 +43,14 @@ def id_in(stem: str) -> str:
     """The id at the end of a file's stem; "" when it has none."""
     found = _ID.search(stem)
     return found[1] if found else ""
+
+
+def expanded(path: Path) -> Path:
+    """The path with `~` written out; as it is where `~word` names nobody's home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 class CardLibrary:
@@ -81,7 +89,7 @@ class CardLibrary:
         """
         if not ref.strip():
             raise CardError("missing", "no card was named; say a file or a card's name")
-        path = Path(ref).expanduser()
+        path = expanded(Path(ref))
         if _exists(path):
             return path
         found = self._by_file_name(ref.casefold())

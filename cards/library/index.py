@@ -120,7 +120,7 @@ class CardIndex:
             return
         text = json.dumps({"version": _VERSION, "cards": self._seen}, separators=(",", ":"))
         try:
-            save_file(self.file, text.encode(), backup=False)
+            save_file(self.file, text.encode(), backup=False, flush=False)
         except CardError:
             # A folder that cannot be written is listed all the same, only not as fast.
             return

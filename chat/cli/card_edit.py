@@ -126,7 +126,7 @@ class _Edit:
         for setting in settings:
             card = with_field(card, setting)
         if avatar is not None:
-            card = _with_avatar(card, avatar.expanduser())
+            card = _with_avatar(card, avatar)
         self._save(card)
 
     def _save(self, card: Card, *, force: bool = False) -> None:
@@ -281,9 +281,9 @@ def _list(text: str, *, split: bool) -> list[str]:
 def _with_avatar(card: Card, picture: Path) -> Card:
     from cards.avatar import with_avatar
     from cards.errors import CardError
-    from cards.library import read_file
+    from cards.library import expanded, read_file
 
     if card.container in ("charx", "jpeg"):
         what = "the pictures of a CHARX lie inside it; export the card with --to png and edit that"
         raise CardError("picture", what, str(picture))
-    return with_avatar(card, read_file(picture))
+    return with_avatar(card, read_file(expanded(picture)))

@@ -27,12 +27,13 @@ def check(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> Non
     Exit status 1 when one of them cannot be read.
     """
     from cards.errors import CardError
+    from cards.library import expanded
     from cards.library.arriving import card_files
     from cards.reading import read_card_file
 
     library = at_hand()
     rows: list[dict[str, Any]] = []
-    for path in card_files(path.expanduser() for path in paths):
+    for path in card_files(map(expanded, paths)):
         ref = library.ref_of(path)
         try:
             card, warnings = read_card_file(path)
@@ -83,7 +84,7 @@ def new(name: str, form: Any, avatar: Path | None, settings: tuple[str, ...]) ->
     """A new card of this name in the library; `rpchat card edit` opens it."""
     from cards.avatar import with_avatar
     from cards.card import card_from_document
-    from cards.library import read_file, save_file
+    from cards.library import expanded, read_file, save_file
     from cards.library.arriving import ENDINGS
     from cards.writing import export_card
     from chat.cli.card_edit import with_field
@@ -94,7 +95,7 @@ def new(name: str, form: Any, avatar: Path | None, settings: tuple[str, ...]) ->
     for setting in settings:
         card = with_field(card, setting)
     if avatar is not None:
-        card = with_avatar(card, read_file(avatar.expanduser()))
+        card = with_avatar(card, read_file(expanded(avatar)))
     library = at_hand()
     path = library.new_path(card.name, ENDINGS["markdown" if form == "md" else form])
     save_file(path, export_card(card, form), backup=False)
@@ -149,11 +150,11 @@ def export(
 
     A file that is there already stays as FILE.bak when -o names it, and is never overwritten otherwise.
     """
-    from cards.library import save_file
+    from cards.library import expanded, save_file
     from cards.writing import export_card
 
     library = at_hand()
-    folder = Path(output).expanduser() if output and output != "-" else Path()
+    folder = expanded(Path(output)) if output and output != "-" else Path()
     if len(refs) > 1 and output is not None and not folder.is_dir():
         raise click.UsageError(f"-o {output}: several cards are exported into a folder; name one that exists")
     for ref in refs:

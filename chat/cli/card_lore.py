@@ -39,13 +39,13 @@ def lore(
     ref: str, messages: tuple[str, ...], budget: int | None, seed: int, add: str | None, as_json: bool
 ) -> None:
     """The lorebook of a card, or a lorebook's own file: its entries, or with --test which of them fire."""
-    from cards.library import read_file
+    from cards.library import expanded, read_file
     from cards.reading import read_lorebook
 
     library = at_hand()
     path = library.find(ref)
     if add is not None:
-        _add(path, Path(add).expanduser())
+        _add(path, expanded(Path(add)))
         return
     book, warnings = read_lorebook(read_file(path), path.name)
     for warning in warnings:

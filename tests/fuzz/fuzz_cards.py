@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 SECONDS = 1.0
-"""The longest that any input may take to be read."""
+"""The longest that any input may take to be read, of the processor."""
 
 
 def one_input(data: bytes) -> None:
@@ -26,7 +26,7 @@ def one_input(data: bytes) -> None:
     from cards.errors import CardError
     from cards.reading import read_card, read_lorebook
 
-    begun = time.perf_counter()
+    begun = time.process_time()
     card = book = None
     try:
         card, warnings = read_card(data, "fuzz.bin")
@@ -34,7 +34,7 @@ def one_input(data: bytes) -> None:
             assert "\n" not in str(warning)
     except CardError as error:
         one_line(error)
-    taken = time.perf_counter() - begun
+    taken = time.process_time() - begun
     assert taken < SECONDS, f"reading took {taken:.2f} s"
     try:
         book, _ = read_lorebook(data, "fuzz.bin")
