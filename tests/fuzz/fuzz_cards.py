@@ -1,9 +1,9 @@
 """A coverage-guided fuzzer of the card reader, for developers. It is not part of the test run.
 
     pip install atheris
-    python tests/fuzz/seeds.py /tmp/seeds
+    python tests/fuzz/seeds.py seeds
     nice python tests/fuzz/fuzz_cards.py -max_total_time=600 -max_len=16384 -timeout=5 -rss_limit_mb=1024 \
-        /tmp/found /tmp/seeds tests/data/fuzz
+        found seeds tests/data/fuzz
 
 What it finds goes, mended and cut short, into tests/data/fuzz, which tests/fuzz/test_corpus.py replays.
 """
