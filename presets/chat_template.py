@@ -202,7 +202,7 @@ class _Rendering:
         partial, name = open_parts(script, self._cast)
         words = open_words(script.mode, partial, name, before, self._cast)
         says = any(segment.text for segment in words)
-        if self._asks and says and not self._template.opens_turn:
+        if self._asks and says and words[0].text == name:
             before += self._template.lead
         elif not self._asks and not says:
             # A space before a text that is still to come would be a token of its own.
@@ -254,6 +254,9 @@ def template_format(text: str, bos: str = "", eos: str = "", *, source: str = ""
     except _Unfit as error:
         raise ValueError(f"the chat template cannot be used: {error}") from error
     answers, asks = probe.between(1), probe.between(0)
+    # An answer may begin with white space that a model writes by itself when its turn has been opened.
+    lead = asks[len(probe.tail) :] if asks.startswith(probe.tail) else None
+    lead = None if lead is None or lead.strip() else lead
     stops = [*_headers(answers), *([eos] if eos and eos in answers else [])]
     found = [*_MARKER.findall(answers), *_MARKER.findall(asks), *_MARKER.findall(probe.tail)]
     return PromptFormat(
@@ -269,8 +272,8 @@ def template_format(text: str, bos: str = "", eos: str = "", *, source: str = ""
         chat_template=template.model_copy(
             update={
                 "opens_turn": probe.opens_turn,
-                "user_opens": asks.startswith(probe.tail) and not asks[len(probe.tail) :].strip(),
-                "lead": asks[len(probe.tail) :],
+                "user_opens": lead is not None and not probe.opens_turn,
+                "lead": lead or "",
             }
         ),
     )

@@ -211,7 +211,7 @@ class ChatTemplate(_Part):
     user_opens: bool = False
     """The end of a user's turn opens the model's: nothing more is needed."""
     lead: str = ""
-    """What stands before the model's text then."""
+    """White space between the opened turn and a name in it."""
 
 
 class PromptFormat(_Part):
