@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from presets.reasoning import THINK, Thinking
-from presets.sillytavern.documents import Settings, settings_of
+from presets.sillytavern.documents import Settings, control_markers, settings_of
 from presets.values import Role
 
 Switch = Literal["on", "off"]
@@ -258,7 +258,8 @@ class PromptFormat(_Part):
             return value
         files = value["sillytavern"]
         files = files if isinstance(files, SillyTavernFiles) else SillyTavernFiles.model_validate(files)
-        return {"names": AS_SILLYTAVERN, **value, "turns": files.turns()}
+        control = control_markers(files.instruct, files.context)
+        return {"names": AS_SILLYTAVERN, "control": control, **value, "turns": files.turns()}
 
     @property
     def begins_with_reply(self) -> bool:

@@ -42,18 +42,21 @@ def list_(as_json: bool) -> None:
 @click.argument("id")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(id: str, as_json: bool) -> None:
-    """One format, sampling or both, whole."""
+    """One format, sampling or both, whole; of a format also what it makes of a small scene."""
     library = _library()
     presets = {"format": _find(library.formats(), id), "sampling": _find(library.samplings(), id)}
     found = {kind: _values(preset) for kind, preset in presets.items() if preset is not None}
     if not found:
         raise _unknown(library, id)
+    example = _example(presets["format"]) if presets["format"] is not None else None
     if as_json:
-        write_json(found)
-    else:
-        from presets.sillytavern.yaml_text import yaml_text
+        write_json(found if example is None else {**found, "example": example})
+        return
+    from presets.sillytavern.yaml_text import yaml_text
 
-        write(yaml_text(found).rstrip())
+    write(yaml_text(found).rstrip())
+    if example is not None:
+        write(f"\nexample:\n{example}")
 
 
 @command.command("import")
@@ -148,6 +151,12 @@ def _exported(id: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
     if not documents:
         raise _unknown(library, id)
     return documents, notes
+
+
+def _example(format: PromptFormat | NamedSampling) -> str:
+    from presets.scene import example_prompt
+
+    return example_prompt(cast("PromptFormat", format)).text
 
 
 def _json(documents: dict[str, dict[str, Any]]) -> bytes:

@@ -25,6 +25,12 @@ DEFAULT_STORY = (
 )
 """What stands in for a missing context file: every part on a line of its own."""
 
+_CONTROL = re.compile(
+    r"<\|(?:im_start|im_end|im_sep|start_header_id|end_header_id|eot_id|end|START_OF_TURN_TOKEN"
+    r"|END_OF_TURN_TOKEN|USER_TOKEN|CHATBOT_TOKEN|SYSTEM_TOKEN)\|>|<(?:start|end)_of_turn>|\[/?SYSTEM_PROMPT\]"
+)
+"""Markers that are control tokens in every model that knows them; others are plain text in some."""
+
 _MARKER = re.compile(
     r"<\|[^|<>\s]+\|>|<[｜][^<>\s]+[｜]>|<(?:start|end)_of_turn>|\[/?(?:INST|SYSTEM_PROMPT)\]|<</?SYS>>"
     r"|#{2,4} ?\w+:|<<\w+>>"
@@ -108,6 +114,13 @@ def settings_of(instruct: Document | None, context: Document | None, sysprompt: 
         turns = _without(turns, "system")
     held = sysprompt if sysprompt is not None else {"content": (instruct or {}).get("system_prompt")}
     return Settings(turns, frame, _text(held, "content"), _text(held, "post_history"))
+
+
+def control_markers(instruct: Document | None, context: Document | None) -> tuple[str, ...]:
+    """The markers in these documents that must be single control tokens of a model's vocabulary."""
+    documents = [document for document in (instruct, context) if document is not None]
+    texts = [value for document in documents for value in document.values() if isinstance(value, str)]
+    return tuple(dict.fromkeys(marker for text in texts for marker in _CONTROL.findall(text)))
 
 
 def preset_macros(settings: Settings) -> dict[str, str]:

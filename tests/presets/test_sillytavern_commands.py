@@ -212,3 +212,12 @@ def test_a_shipped_format_goes_with_the_sampling_of_its_name(rpchat: Rpchat) -> 
     assert set(answer.json) == {"instruct", "context", "sysprompt", "preset"}
     assert "message length is fixed at" in answer.err
     assert answer.json["preset"]["tfs"] == 0.95
+
+
+def test_a_format_is_shown_with_an_example(rpchat: Rpchat, files: Path) -> None:
+    rpchat("preset", "import", files)
+    shown = rpchat("preset", "show", "wrapped")
+    assert "example:\nBe Mira.\nMira keeps a lighthouse" in shown.out
+    assert shown.out.endswith('### Q:\nAlex: "The fog was thick."\n### A:\nMira:\n')
+    assert rpchat("preset", "show", "limarp-v1", "--json").json["example"].startswith("<<SYSTEM>>\n")
+    assert "example" not in rpchat("preset", "show", "mistral-nemo", "--json").json

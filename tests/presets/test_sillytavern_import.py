@@ -238,6 +238,13 @@ def test_schemas_that_do_not_fit_are_explained(
     assert (note is None) == (not any("role tokens" in line for line in notes))
 
 
+def test_known_markers_must_be_control_tokens() -> None:
+    format = PromptFormat.model_validate(document_of(CHATML, OLD_STORY)[0])
+    assert set(format.control) == {"<|im_start|>", "<|im_end|>"}
+    metharme = {**INSTRUCT, "input_sequence": "<|user|>", "output_sequence": "<|model|>"}
+    assert PromptFormat.model_validate(document_of(metharme, CONTEXT)[0]).control == ()
+
+
 def test_a_story_string_that_handlebars_refuses_is_refused() -> None:
     with pytest.raises(PresetError, match=r"0\.json: story_string: \{\{#if system\}\} is never closed"):
         document_of({**CONTEXT, "story_string": "{{#if system}}x"})
