@@ -26,6 +26,7 @@ KEPT_ARRAY = 1024
 """Longer arrays of numbers are stepped over."""
 KEPT_STRING = 1 << 20
 """Bytes; longer strings are stepped over. Chat templates reach some 20 000."""
+STRIDE = 1024
 MAX_NAME = 4096
 MAX_DIMENSIONS = 4
 """Of a tensor that llama.cpp takes."""
@@ -114,6 +115,9 @@ class GGUFHeader:
     file_size: int
     alignment: int = 32
     """Bytes; every tensor begins at a multiple of it."""
+    bos: str = ""
+    """The tokens that begin and end a text, as the vocabulary spells them; empty when unknown."""
+    eos: str = ""
 
     @property
     def bytes_needed(self) -> int:
@@ -218,6 +222,8 @@ class _Reader:
         self.data = data
         self.at = 4
         self.size = len(data)
+        self.tokens: tuple[list[int], int] = ([], 0)
+        """Where every STRIDE-th token of the vocabulary lies, and how many tokens there are."""
 
     def header(self) -> GGUFHeader:
         version = self.u32()
@@ -243,7 +249,21 @@ class _Reader:
         if not isinstance(alignment, int) or alignment <= 0 or alignment & (alignment - 1):
             raise self.corrupt("general.alignment is no power of two")
         data_start = _padded(self.at, alignment)
-        return GGUFHeader(self.path, version, metadata, lengths, tensors, data_start, self.size, alignment)
+        bos, eos = (self.token(metadata.get(f"tokenizer.ggml.{kind}_token_id")) for kind in ("bos", "eos"))
+        return GGUFHeader(
+            self.path, version, metadata, lengths, tensors, data_start, self.size, alignment, bos, eos
+        )
+
+    def token(self, number: Value | None) -> str:
+        """A token of the vocabulary by its number."""
+        marks, count = self.tokens
+        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < count:
+            return ""
+        self.at = marks[number // STRIDE]
+        for _ in range(number % STRIDE):
+            self.skip(self.u64())
+        length = self.u64()
+        return self.bytes(length).decode("utf-8", "replace") if length <= MAX_NAME else ""
 
     def corrupt(self, what: str) -> GGUFError:
         return GGUFError("corrupt", self.path, f"a damaged GGUF header ({what}); download it again")
@@ -299,7 +319,9 @@ class _Reader:
         count = self.u64()
         lengths[key] = count
         if kind == _STRING:
-            self.skip_strings(count)
+            marks = self.skip_strings(count)
+            if key == "tokenizer.ggml.tokens":
+                self.tokens = marks, count
             return None
         scalar = _SCALARS.get(kind)
         if scalar is None:
@@ -309,14 +331,18 @@ class _Reader:
             return None
         return [value for (value,) in scalar.iter_unpack(self.bytes(count * scalar.size))]
 
-    def skip_strings(self, count: int) -> None:
+    def skip_strings(self, count: int) -> list[int]:
+        """Step over strings; where every STRIDE-th of them lies."""
         if count > MAX_ARRAY:
             raise self.corrupt(f"an array of {count} strings")
-        data, at, unpack = self.data, self.at, _U64.unpack_from
-        for _ in range(count):
-            at += 8 + unpack(data, at)[0]
+        data, at, unpack, marks = self.data, self.at, _U64.unpack_from, []
+        for first in range(0, count, STRIDE):
+            marks.append(at)
+            for _ in range(min(STRIDE, count - first)):
+                at += 8 + unpack(data, at)[0]
         self.at = at
         self.skip(0)
+        return marks
 
     def tensor(self) -> Tensor:
         name = self.name()

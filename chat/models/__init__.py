@@ -18,7 +18,7 @@ from chat.models.places import Place, kcpps_models, other_programs
 from chat.settings import ModelOverride, Settings
 from presets.errors import PresetError
 from presets.library import PresetLibrary
-from presets.matching import Match, match
+from presets.matching import Match, format_for, match
 
 __all__ = [
     "DEMO_PACKAGE",
@@ -240,7 +240,7 @@ def settled_match(
     notices: list[str] = []
     if override.format:
         try:
-            chosen = presets.format(override.format)
+            chosen = format_for(override.format, file.facts, presets)
         except PresetError as error:
             notices.append(f"the format settled for {file.path.name} is not there: {error}")
         else:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from chat.files import make_private_folder, write_atomically
 from chat.gguf import GGUFError, GGUFHeader, read_header
@@ -25,6 +28,9 @@ MAX_CACHE = 32 << 20
 """Bytes; a larger cache file is not ours."""
 KEPT_TEMPLATE = 1 << 16
 """Bytes; a header with a longer chat template is read each time."""
+
+
+_RECOMMENDED = "general.sampling."
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,14 @@ def facts_of(header: GGUFHeader) -> ModelFacts:
         tokenizer_pre=header.text("tokenizer.ggml.pre"),
         vocabulary=header.lengths.get("tokenizer.ggml.tokens"),
         chat_template=header.text("tokenizer.chat_template"),
+        bos=header.bos,
+        eos=header.eos,
+        size_label=header.text("general.size_label"),
+        sampling={
+            key.removeprefix(_RECOMMENDED): value
+            for key, value in header.metadata.items()
+            if key.startswith(_RECOMMENDED) and isinstance(value, int | float | str)
+        },
     )
 
 
@@ -122,14 +136,14 @@ def _cache_per_token(header: GGUFHeader) -> int | None:
 class Headers:
     """Summaries of files, from the cache where path, size and time of change are the same."""
 
-    cache: Path | None = None
+    store: Path | None = None
     """The cache's file; None: every header is read."""
     _known: dict[str, Any] = field(default_factory=dict)
     _new: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.cache is not None:
-            self._known = _read(self.cache)
+        if self.store is not None:
+            self._known = _read(self.store)
 
     def summary(self, path: Path) -> Summary:
         """What a file says of itself."""
@@ -150,14 +164,14 @@ class Headers:
 
     def keep(self, seen: Iterable[Path]) -> None:
         """Write what is new to the cache; of the rest, what was `seen` or still exists stays."""
-        if self.cache is None or not self._new:
+        if self.store is None or not self._new:
             return
         listed = {str(path) for path in seen}
         kept = {name: value for name, value in self._known.items() if name in listed or Path(name).exists()}
         text = json.dumps({"version": VERSION, "files": {**kept, **self._new}})
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, nothing else
-            make_private_folder(self.cache.parent)
-            write_atomically(self.cache, text.encode("utf-8", "backslashreplace"))
+            make_private_folder(self.store.parent)
+            write_atomically(self.store, text.encode("utf-8", "backslashreplace"))
             self._known, self._new = {**kept, **self._new}, {}
 
 
@@ -175,21 +189,13 @@ def _read(cache: Path) -> dict[str, Any]:
 
 
 def _summary(document: Any) -> Summary | None:
-    """A summary from the cache; None when anything about it is not as we wrote it."""
-    if not isinstance(document, dict) or set(document) != {f.name for f in fields(Summary)}:
+    """A summary from the cache; None when it is not as we wrote it."""
+    try:
+        return _checked().validate_python(document)
+    except ValidationError:
         return None
-    facts = document["facts"]
-    if not isinstance(facts, dict) or set(facts) != {f.name for f in fields(ModelFacts)}:
-        return None
-    texts = ("name", "kind", "quantization")
-    counts = ("size", "tensors", "split_count", "split_number")
-    maybe = ("context", "layers", "cache_per_token", "vocabulary")
-    sound = (
-        all(isinstance(document[key], str) for key in texts)
-        and all(type(document[key]) is int for key in counts)
-        and all(document[key] is None or type(document[key]) is int for key in maybe)
-        and all(document[key] is None or isinstance(document[key], str) for key in ("problem", "error"))
-        and all(isinstance(value, str) for key, value in facts.items() if key != "vocabulary")
-        and (facts["vocabulary"] is None or type(facts["vocabulary"]) is int)
-    )
-    return Summary(**{**document, "facts": ModelFacts(**facts)}) if sound else None
+
+
+@cache
+def _checked() -> TypeAdapter[Summary]:
+    return TypeAdapter(Summary)

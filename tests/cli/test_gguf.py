@@ -36,6 +36,24 @@ def test_a_header_gives_metadata_lengths_and_tensors(tmp_path: Path, tiny_model:
     assert not header.truncated
 
 
+def test_the_ends_of_a_text_are_read_out_of_the_vocabulary(tmp_path: Path) -> None:
+    for bos, eos, spelled in [
+        (1, 2050, ("t1", "t2050")),
+        (1024, 99_999, ("t1024", "")),
+        (None, None, ("", "")),
+    ]:
+        writer = gguf.GGUFWriter(tmp_path / "t.gguf", "llama")
+        writer.add_token_list([f"t{number}" for number in range(3000)])
+        if bos is not None and eos is not None:
+            writer.add_bos_token_id(bos)
+            writer.add_eos_token_id(eos)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.close()
+        header = read_header(tmp_path / "t.gguf")
+        assert (header.bos, header.eos) == spelled
+
+
 def test_sizes_and_names_are_those_of_the_gguf_package() -> None:
     activations_only = {gguf.GGMLQuantizationType.Q8_1}
     for kind, block in gguf.GGML_QUANT_SIZES.items():
