@@ -1,12 +1,7 @@
-"""Control markers looked up in a vocabulary, and the example that shows a format."""
+"""Control markers looked up in a vocabulary."""
 
 from __future__ import annotations
 
-import pytest
-
-from presets.chat_template import template_format
-from presets.example import example
-from presets.format import PromptFormat
 from presets.library import PresetLibrary
 from presets.markers import Pieces, check_markers
 
@@ -37,19 +32,3 @@ def test_markers_that_are_plain_text_are_named() -> None:
 def test_a_format_of_words_has_nothing_to_check() -> None:
     found = check_markers(LIBRARY.format("limarp-v1"), lookup())
     assert (found.good, found.split, found.sentence, found.verified) == ((), (), "", False)
-
-
-@pytest.mark.parametrize("format", LIBRARY.formats(), ids=lambda format: format.id)
-def test_every_format_has_an_example(format: PromptFormat) -> None:
-    shown = example(format)
-    assert '"And the other?"' in shown.text
-    assert shown.text == example(format).text
-    if format.uses_card:
-        assert "keeps the ferry" in shown.text
-        assert "{{" not in shown.text
-
-
-def test_a_models_own_template_has_one_too() -> None:
-    text = "{% for m in messages %}{{ '[' ~ m.role ~ ']' ~ m.content }}{% endfor %}{{ '[assistant]' }}"
-    shown = example(template_format(text))
-    assert shown.text.endswith('[user]Alex: "And the other?"[assistant]Mira:')
