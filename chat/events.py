@@ -46,6 +46,30 @@ class TextAdded:
 
 
 @dataclass(frozen=True, slots=True)
+class ThinkingAdded:
+    """The next piece of what the model thinks before it speaks; none of it is the reply's text."""
+
+    message_id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextWasThinking:
+    """All that `TextAdded` brought so far was thinking whose beginning nobody could see."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """A quiet word about the reply that is about to be finished: it repeats itself, and what would help."""
+
+    message_id: str
+    text: str
+    """One line."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyFinished:
     """The reply is in the store and is the end of the active path. Its generation says why it ended."""
 
@@ -87,6 +111,9 @@ SessionEvent = (
     | Waiting
     | ReadingPrompt
     | TextAdded
+    | ThinkingAdded
+    | TextWasThinking
+    | Remark
     | ReplyFinished
     | ReplyEmpty
     | ReplyFailed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from random import Random
 
@@ -15,6 +16,7 @@ from chat.records import Chat
 from chat.rows import new_message
 from chat.tree import Message
 from presets.format import PromptFormat
+from presets.output.options import OUTPUT_OPTIONS, for_the_prompt
 from presets.prompt import build
 from presets.values import Budget, LoreInsertion, Mode, Persona, Prompt, Segment, Turn, Window
 
@@ -25,13 +27,23 @@ LORE_SHARE = 0.25
 """Of a prompt's budget, what a lorebook may take at most."""
 
 
-def turns_of(path: Iterable[Message]) -> list[Turn]:
-    """The messages that the model gets to see; hidden ones stay out."""
-    return [
-        Turn(message.role, message.name, message.text, f"message {message.id}")
-        for message in path
-        if not message.hidden
-    ]
+def turns_of(path: Iterable[Message], *, thoughts: bool = False) -> list[Turn]:
+    """The messages that the model gets to see; hidden ones stay out.
+
+    `thoughts`: with what the model thought before the earlier ones. A reply that never got past its thinking
+    is no turn, unless it is the last one.
+    """
+    shown = [message for message in path if not message.hidden]
+    turns = []
+    for place, message in enumerate(shown, 1):
+        text, is_last = message.text, place == len(shown)
+        if message.thinking and not is_last:
+            if not text.strip():
+                continue
+            if thoughts:
+                text = f"<think>\n{message.thinking}\n</think>\n\n{text}"
+        turns.append(Turn(message.role, message.name, text, f"message {message.id}"))
+    return turns
 
 
 def macros_of(card: Card, persona: Persona, clock: datetime | None, dice: int) -> Macros:
@@ -47,8 +59,8 @@ def macros_of(card: Card, persona: Persona, clock: datetime | None, dice: int) -
 
 
 def known_options(options: Mapping[str, str], format: PromptFormat) -> dict[str, str]:
-    """The options that a format has: those that a chat keeps may have been chosen for another one."""
-    allowed = format.options()
+    """The options that a format or the output has: a chat's may have been chosen for another format."""
+    allowed = {**format.options(), **OUTPUT_OPTIONS}
     return {name: value for name, value in options.items() if value in allowed.get(name, ())}
 
 
@@ -70,18 +82,24 @@ def prompt_of(
     `clock` is when the chat began, `dice` its seed: what a card leaves to chance and time stands still, so
     that the prompt's beginning is the same from turn to turn. Raises PromptTooLong and ValueError.
     """
-    return build(
+    options = options or {}
+    prompt = build(
         card,
         persona,
         format,
         turns,
         mode=mode,
-        options=options,
+        options=for_the_prompt(options, format),
         macros=macros_of(card, persona, clock, dice),
         lore=lore_of(card, persona, turns, clock, dice, budget),
         budget=budget,
         window=window,
     )
+    if options.get("name_stop") != "off" or mode == "impersonate":
+        return prompt
+    names = {persona.name or "User", *(turn.name for turn in turns if turn.role == "user")}
+    own = {f"\n{name}:" for name in names if name} - set(format.stops)
+    return replace(prompt, stops=tuple(stop for stop in prompt.stops if stop not in own))
 
 
 def lore_of(

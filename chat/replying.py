@@ -7,25 +7,24 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from chat.checkpoints import Checkpoints
-from chat.counting import spans_of
 from chat.database import StoreError
-from chat.engine.protocol import Done, Reading, Text
 from chat.engine.surface import EngineError, EngineSurface, Operation
 from chat.events import (
     ImpersonationFinished,
-    ReadingPrompt,
+    Remark,
     ReplyEmpty,
     ReplyFailed,
     ReplyFinished,
     ReplyStarted,
     SessionEvent,
-    TextAdded,
     Waiting,
 )
+from chat.output import kept_text, output_options
 from chat.rows import new_message, storable
+from chat.stretches import Stretches, settled
 from chat.tree import Generation, Message
 from presets.values import Mode, Prompt, PromptTooLong, Window
 
@@ -38,6 +37,14 @@ LOADING_GRACE = 3.0
 
 FAILURES = (PromptTooLong, ValueError, EngineError, StoreError)
 """What ends a reply with one line for the person."""
+
+
+class Written(NamedTuple):
+    """What a checkpoint keeps."""
+
+    text: str
+    thinking: str
+    raw: str
 
 
 class Stopped(Exception):
@@ -64,7 +71,8 @@ class Reply:
         self._operation: Operation[object] | None = None
         self._lock = threading.Lock()
         self._head = session.tree.head
-        self._text = ""
+        self._continued = continued
+        self._writing: Stretches | None = None
         self._parent = continued.parent_id if continued else (path[-1].id if path else None)
         self._message = new_message(
             session.chat.id,
@@ -156,77 +164,62 @@ class Reply:
             raise EngineError("load", "The model did not start again.")
 
     def _stream(self, engine: EngineSurface, prompt: Prompt) -> Iterator[SessionEvent]:
-        session = self._session
         started = time.monotonic()
-        generation = self._generation(engine, prompt, session.seeds.next(), "interrupted")
+        generation = self._generation(engine, prompt, self._session.seeds.next(), "interrupted")
         self._message = replace(self._message, generation=generation)
-        operation = engine.generate(
-            spans_of(prompt.segments),
-            session.sampling,
-            seed=generation.seed,
-            max_tokens=session.reply_tokens,
-            stops=prompt.stops,
-            ban_eos=prompt.ban_eos or session.sampling.ban_eos,
-            strip_names=prompt.strip_names,
-            keep_leading_space=prompt.keep_leading_space,
-        )
-        self._begin(operation)
-        done: Done | None = None
+        stretches = Stretches(self._session, engine, prompt, self.mode, self.path, self._message, self._stop)
+        self._writing = stretches
         try:
-            for event in operation:
-                match event:
-                    case Reading():
-                        yield ReadingPrompt(event.done, event.total, event.reused)
-                    case Text():
-                        self._text += event.text
-                        self._checkpoint(prompt)
-                        yield TextAdded(self.message_id, event.text)
-                    case Done():
-                        done = event
-        except EngineError as error:
+            for event in stretches.events(generation.seed, self._begin):
+                self._checkpoint(prompt)
+                yield event
+        except FAILURES as error:
             yield self._broken(prompt, one_line(error))
             return
         except BaseException:
-            # Whoever was listening has gone (closed generator, Ctrl+C): stop the model, keep its words.
-            operation.cancel()
+            # Whoever was listening has gone (closed generator, Ctrl+C): keep the model's words.
             self._broken(prompt, "")
             raise
-        if done is None:
+        if stretches.totals.last is None:
             yield self._broken(prompt, "The model's process ended without a word.")
             return
-        yield self._finished(prompt, generation, done, time.monotonic() - started)
-
-    def _finished(self, prompt: Prompt, generation: Generation, done: Done, seconds: float) -> SessionEvent:
-        session = self._session
-        generation = replace(
-            generation,
-            prompt_tokens=done.prompt_tokens,
-            evaluated_tokens=done.evaluated_tokens,
-            reused_tokens=done.reused_tokens,
-            generated_tokens=done.generated_tokens,
-            timings={"read": done.read_seconds, "write": done.write_seconds, "total": seconds},
-            samplers=list(done.samplers),
-            finish_reason=done.finish_reason,
+        yield from self._finished(
+            prompt, settled(generation, stretches, time.monotonic() - started), stretches
         )
+
+    def _finished(
+        self, prompt: Prompt, generation: Generation, stretches: Stretches
+    ) -> Iterator[SessionEvent]:
+        session, output, last = self._session, stretches.output, stretches.totals.last
         if self.mode == "impersonate":
-            return ImpersonationFinished(done.text, done.finish_reason)
+            yield ImpersonationFinished(output.text, generation.finish_reason)
+            return
         session.last = generation
-        session.context_used = done.prompt_tokens + done.generated_tokens
-        if not done.text.strip():
+        if last is not None:
+            session.context_used = last.prompt_tokens + last.generated_tokens
+        if not (output.text.strip() or output.thinking):
             self._checkpoints.end()
             if self._checkpoints.saved:
                 session.store.drop_draft(self._message.id)
-            cancelled = done.finish_reason == "cancelled"
+            cancelled = generation.finish_reason == "cancelled"
             why = "stopped before the first word" if cancelled else "the model had nothing to say"
-            return ReplyEmpty(self.message_id, why, cancelled)
-        self._text = done.text
+            yield ReplyEmpty(self.message_id, why, cancelled)
+            return
+        if output_options(session).repetition_watch:
+            before = self.path[:-1] if self.mode == "continue" else self.path
+            if line := session.repetition.look(before, prompt.base_text + output.text, session.sampling):
+                yield Remark(self.message_id, line)
         message, problem = self._land(prompt, generation)
-        return ReplyFailed(message.id, problem, message) if problem else ReplyFinished(message)
+        yield ReplyFailed(message.id, problem, message) if problem else ReplyFinished(message)
 
     def _broken(self, prompt: Prompt, error: str) -> SessionEvent:
         """The engine broke off: what was written becomes a message."""
         generation = self._message.generation
-        if self.mode == "impersonate" or generation is None or not self._text.strip():
+        output = self._writing.output if self._writing is not None else None
+        if output is not None:
+            output.finish()
+        something = output is not None and (output.text.strip() or output.thinking)
+        if self.mode == "impersonate" or generation is None or not something:
             return ReplyFailed(self.message_id or None, error, None)
         reason = "interrupted" if error else "cancelled"
         message, problem = self._land(prompt, replace(generation, finish_reason=reason))
@@ -262,17 +255,34 @@ class Reply:
         )
 
     def _checkpoint(self, prompt: Prompt) -> None:
-        if self.mode != "impersonate" and self._text.strip():
-            self._checkpoints.update(storable(prompt.base_text + self._text))
+        written = self._written(prompt)
+        if self.mode != "impersonate" and (written.text.strip() or written.thinking):
+            self._checkpoints.update(written)
 
-    def _save_draft(self, text: str) -> None:
-        self._session.store.save_draft(replace(self._message, text=text))
+    def _written(self, prompt: Prompt, text: str | None = None) -> Written:
+        """What there is of the message, with `text` in place of what is shown when that is another."""
+        output = self._writing.output if self._writing is not None else None
+        if output is None:
+            return Written(prompt.base_text, "", "")
+        whole = storable(prompt.base_text + (output.text if text is None else text))
+        before = self._continued
+        thinking = "\n\n".join(filter(None, (before.thinking if before else "", output.thinking)))
+        raw = (before.raw if before and before.raw else prompt.base_text) + output.raw
+        return Written(whole, thinking, "" if raw.strip() == whole.strip() else raw)
+
+    def _save_draft(self, written: Written) -> None:
+        self._session.store.save_draft(replace(self._message, **written._asdict()))
 
     def _land(self, prompt: Prompt, generation: Generation) -> tuple[Message, str]:
         """Store the message; it joins the tree also when the store refuses, and is stored later then."""
         self._checkpoints.end()
-        text = storable(prompt.base_text + self._text.rstrip())
-        message = replace(self._message, text=text, generation=generation)
+        reason = generation.finish_reason
+        text = self._writing.output.text if self._writing is not None else ""
+        if text:
+            cut, cancelled = reason not in ("eos", "stop"), reason in ("cancelled", "interrupted")
+            text = kept_text(self._session, prompt, text, cut=cut, cancelled=cancelled)
+        written = self._written(prompt, text)._asdict()
+        message = replace(self._message, **written, generation=generation)
         return message, self._session.land(message, self._head)
 
 

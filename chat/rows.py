@@ -13,7 +13,10 @@ from chat.records import Chat
 from chat.tree import Generation, Message
 from presets.values import Persona, Role, Window
 
-MESSAGE_COLUMNS = "id, chat_id, parent_id, role, name, text, hidden, created, generation, sampling, continues, thinking, raw"
+MESSAGE_COLUMNS = (
+    "id, chat_id, parent_id, role, name, text, hidden, created, generation, sampling, continues"
+    ", thinking, raw"
+)
 CHAT_COLUMNS = "id, created, card_ref, card_name, card_document, persona_name, persona_description, dice"
 _GENERATION_FIELDS = {field.name for field in fields(Generation)}
 

@@ -13,6 +13,7 @@ from chat.engine.surface import EngineSurface
 from chat.events import ReplyFailed, ReplyFinished, SessionEvent
 from chat.ids import new_id, now
 from chat.landing import Landing
+from chat.output import RepetitionWatch, keep_output_options, thinking_room
 from chat.prompting import greetings_of, known_options, prompt_of, turns_of
 from chat.records import Chat, OpenChat
 from chat.replying import Reply, one_line
@@ -87,9 +88,11 @@ class Session:
         self.last: Generation | None = None
         """How the last reply was made."""
         self._lock = threading.RLock()
+        self.repetition = RepetitionWatch()
         self._counts = TokenCounts()
         self._reply: Reply | None = None
         self._landing = Landing(store)
+        keep_output_options(self)
         self._read_last()
         if opened.interrupted:
             self.notices.append("A reply was cut off when rpchat ended; what was written of it is kept.")
@@ -198,7 +201,7 @@ class Session:
             self.card,
             self.persona,
             self.format,
-            turns_of(path),
+            turns_of(path, thoughts=self.options.get("thoughts") == "on"),
             mode,
             options=known_options(self.options, self.format),
             clock=self.chat.created,
@@ -211,9 +214,9 @@ class Session:
         engine = self.engine
         if engine is None or engine.loaded is None or not engine.loaded.context:
             return None
-        return Budget(
-            engine.loaded.context - self.reply_tokens, lambda segments: self._counts.count(engine, segments)
-        )
+        context = engine.loaded.context
+        room = context - self.reply_tokens - thinking_room(self.options, context)
+        return Budget(room, lambda segments: self._counts.count(engine, segments))
 
     # What the user does. Each is in the store when it returns; each raises StoreError. -------------------
 

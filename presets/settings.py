@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from presets.errors import PresetError, nearest
 from presets.format import PromptFormat
+from presets.output.options import OUTPUT_OPTIONS
 from presets.reasoning import listed
 from presets.sampling import Sampling
 
@@ -34,11 +35,11 @@ _SWITCHES = {"on": True, "off": False, "true": True, "false": False, "yes": True
 def apply_settings(
     sampling: Sampling, format: PromptFormat, settings: Mapping[str, str]
 ) -> tuple[Sampling, dict[str, str]]:
-    """`sampling` with these settings, and the format options among them.
+    """`sampling` with these settings, and the options of the format and of the output among them.
 
     Raises PresetError, in one line, for a name that neither knows and for a value that cannot be.
     """
-    known = format.options()
+    known = {**format.options(), **OUTPUT_OPTIONS}
     values: dict[str, Any] = {}
     options: dict[str, str] = {}
     for given, value in settings.items():

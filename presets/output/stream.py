@@ -68,6 +68,11 @@ class OutputStream:
         """A block of thinking is open."""
         return self._splitter.thinking
 
+    @property
+    def whole(self) -> str:
+        """All the text that came, also what is not shown yet."""
+        return self._came.rstrip()
+
     def push(self, piece: str) -> list[Piece]:
         """Takes a piece of the reply; returns what to show."""
         self.raw += piece
@@ -83,10 +88,6 @@ class OutputStream:
             self._watch_user(final=True)
             shown += self._show(len(self._came.rstrip()))
         return shown
-
-    def close_thinking(self, closing: str) -> list[Piece]:
-        """The prompt has closed the block for the model."""
-        return self.push(closing)
 
     def _sorted(self, pieces: Sequence[Piece]) -> list[Piece]:
         shown: list[Piece] = []
@@ -156,7 +157,7 @@ class OutputStream:
 
     def _watch_length(self) -> bool:
         limits = self._limits
-        if limits.hard is not None and self._count(self._came) >= limits.hard:
+        if limits.hard is not None and self.thinking and self._count(self._came) >= limits.hard:
             self._end(self._came, "limit", closed=False)
             return True
         if limits.target is None:

@@ -1,0 +1,253 @@
+"""The writing of one reply, in as many stretches as it takes.
+
+Most replies are one request to the engine. Another one follows, on the prompt and what stands there already,
+when thinking has used up the length of the first, when thinking is long enough, and when a reply is to go on
+by itself up to a target.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from chat.counting import spans_of
+from chat.engine.protocol import Done, Reading, Text
+from chat.engine.surface import EngineSurface, Operation
+from chat.events import ReadingPrompt, SessionEvent, TextAdded, TextWasThinking, ThinkingAdded
+from chat.output import meter, output_options, user_finder
+from chat.tree import Generation, Message
+from presets.output.stream import Limits, OutputStream
+from presets.reasoning import PAIRS, Pair, Piece
+from presets.values import Mode, Prompt, Segment
+
+if TYPE_CHECKING:
+    from chat.session import Session
+
+MOST = 40
+"""Stretches of one reply at most."""
+LEAST_ROOM = 8
+"""Tokens that must be free in the context for another stretch."""
+
+_MARKERS = {marker for pair in PAIRS for marker in (pair.open, pair.close)}
+_MARKER = re.compile("|".join(map(re.escape, sorted(_MARKERS, key=len, reverse=True))))
+
+
+@dataclass(slots=True)
+class Totals:
+    """What all stretches came to."""
+
+    first: Done | None = None
+    last: Done | None = None
+    generated: int = 0
+    evaluated: int = 0
+    read: float = 0.0
+    write: float = 0.0
+    thinking_tokens: int = 0
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def add(self, done: Done) -> None:
+        self.first, self.last = self.first or done, done
+        self.generated += done.generated_tokens
+        self.evaluated += done.evaluated_tokens
+        self.read += done.read_seconds
+        self.write += done.write_seconds
+
+
+class Stretches:
+    """Writes one reply; `output` holds it. `events` may be iterated once, and raises EngineError."""
+
+    def __init__(
+        self,
+        session: Session,
+        engine: EngineSurface,
+        prompt: Prompt,
+        mode: Mode,
+        path: list[Message],
+        message: Message,
+        stopped: threading.Event,
+    ) -> None:
+        """`stopped` is set by whoever stops the reply: no other stretch begins then."""
+        self.totals = Totals()
+        self._stopped = stopped
+        self._session, self._engine, self._mode, self._path = session, engine, mode, path
+        self._prompt = prompt
+        self._message = message
+        self._options = output_options(session)
+        own = self._mode != "impersonate"
+        limit = max(session.reply_tokens, self._options.auto_continue or 0)
+        self.output = OutputStream(
+            count=meter(engine),
+            limits=Limits(self._options.target, limit) if own else None,
+            finder=user_finder(session.card, session.persona)
+            if own and self._options.stop_for_user
+            else None,
+            inside=_open_block(prompt),
+            own_name=prompt.strip_names[0].rstrip(":") if prompt.strip_names else "",
+        )
+        self._count_thinking = meter(engine)
+        self._thought_enough = False
+        self._thinking_since: float | None = None
+        self._message_id = "" if mode == "impersonate" else message.id
+
+    def events(self, seed: int, begin: Callable[[Operation[object]], None]) -> Iterator[SessionEvent]:
+        """Write it. `begin` is told of each request, so that it can be stopped."""
+        prompt: Prompt | None = self._prompt
+        for number in range(MOST):
+            if prompt is None:
+                break
+            operation = self._request(prompt, seed)
+            begin(operation)
+            try:
+                yield from self._stretch(operation, first=number == 0)
+            except BaseException:
+                # Whoever was listening has gone (closed generator, Ctrl+C), or it failed: stop the model.
+                operation.cancel()
+                raise
+            done = operation.result
+            if not isinstance(done, Done):
+                return
+            self.totals.add(done)
+            if self.output.ended or self._stopped.is_set() or number == MOST - 1:
+                break
+            pieces, prompt = self._next(done)
+            yield from self._told(pieces)
+        yield from self._told(self.output.finish())
+        self._end_thinking()
+
+    def _request(self, prompt: Prompt, seed: int) -> Operation[Done]:
+        session = self._session
+        return self._engine.generate(
+            spans_of(prompt.segments),
+            session.sampling,
+            seed=seed,
+            max_tokens=session.reply_tokens,
+            stops=prompt.stops,
+            ban_eos=prompt.ban_eos or session.sampling.ban_eos,
+            strip_names=prompt.strip_names,
+            keep_leading_space=prompt.keep_leading_space,
+        )
+
+    def _stretch(self, operation: Operation[Done], *, first: bool) -> Iterator[SessionEvent]:
+        limit = self._prompt.think.limit
+        for event in operation:
+            if isinstance(event, Reading) and first:
+                yield ReadingPrompt(event.done, event.total, event.reused)
+            elif isinstance(event, Text):
+                yield from self._told(self.output.push(event.text))
+                thinking = self.output.is_thinking
+                if thinking and limit and not self._thought_enough:
+                    self._thought_enough = self._count_thinking(self.output.thinking) >= limit
+                if self.output.ended or (thinking and self._thought_enough):
+                    operation.cancel()
+
+    def _told(self, pieces: Iterable[Piece]) -> Iterator[SessionEvent]:
+        if self.output.is_thinking and self._thinking_since is None:
+            self._thinking_since = time.monotonic()
+        for kind, text in pieces:
+            if kind == "thinking":
+                yield ThinkingAdded(self._message_id, text)
+            elif kind == "all_thinking":
+                yield TextWasThinking(self._message_id)
+            else:
+                self._end_thinking()
+                yield TextAdded(self._message_id, text)
+
+    def _end_thinking(self) -> None:
+        if self._thinking_since is not None and "think" not in self.totals.timings:
+            self.totals.timings["think"] = time.monotonic() - self._thinking_since
+        if self.output.thinking and not self.totals.thinking_tokens and self._engine.loaded is not None:
+            self.totals.thinking_tokens = meter(self._engine)(self.output.thinking)
+
+    # What comes next ----------------------------------------------------------------------------------------
+
+    def _next(self, done: Done) -> tuple[list[Piece], Prompt | None]:
+        """The prompt of the next stretch, None when the reply is whole."""
+        output, reason = self.output, done.finish_reason
+        enough, self._thought_enough = self._thought_enough, False
+        if self._room(done) < LEAST_ROOM or (reason == "cancelled" and not enough):
+            return [], None
+        if output.is_thinking:
+            pieces: list[Piece] = []
+            if reason == "stop" and done.stop.startswith("\n") and done.stop.endswith(":"):
+                pieces = output.push(done.stop)  # in a thought a name is no turn
+            elif reason != "length" or enough:
+                pieces = output.push(self._closing())
+            return pieces, self._onward()
+        if enough or (reason == "length" and output.thinking and not self._is_long_enough()):
+            return [], self._onward()
+        if self._options.auto_continue and done.generated_tokens and not self._is_long_enough():
+            return [], self._continued()
+        return [], None
+
+    def _is_long_enough(self) -> bool:
+        target = self._options.auto_continue or self._session.reply_tokens
+        return self._mode == "impersonate" or meter(self._engine)(self.output.whole) >= target
+
+    def _room(self, done: Done) -> int:
+        context = self._engine.loaded.context if self._engine.loaded else 0
+        return context - done.prompt_tokens - done.generated_tokens
+
+    def _closing(self) -> str:
+        return next(
+            (f"\n{p.close}\n\n" for p in PAIRS if p.open in self.output.raw), self._prompt.think.close
+        )
+
+    def _onward(self) -> Prompt:
+        """The same prompt with what was written so far."""
+        written = tuple(_written(self.output.raw))
+        segments = (*self._prompt.segments, *written)
+        return replace(self._prompt, segments=segments, strip_names=(), keep_leading_space=True)
+
+    def _continued(self) -> Prompt:
+        """The prompt that continues the reply as it stands."""
+        text = self._prompt.base_text + self.output.whole
+        message = replace(self._message, text=text)
+        path = self._path[:-1] if self._mode == "continue" else self._path
+        return self._session.prompt_for([*path, message], "continue")
+
+
+def _written(raw: str) -> Iterator[Segment]:
+    """A reply's beginning as segments: the two marks around its thinking are what the model wrote as such."""
+    place = 0
+    for found in list(_MARKER.finditer(raw))[:2]:
+        yield Segment("open", "reply", raw[place : found.start()], False)
+        yield Segment("open", "reply", found[0], True)
+        place = found.end()
+    yield Segment("open", "reply", raw[place:], False)
+
+
+def _open_block(prompt: Prompt) -> Pair | None:
+    """The block of thinking that the prompt has opened."""
+    if prompt.think.inside:
+        return Pair(prompt.think.open.strip(), prompt.think.close.strip())
+    last = next((one for one in reversed(prompt.segments) if one.text.strip()), None)
+    if last is None or not last.trusted:
+        return None
+    return next((pair for pair in PAIRS if last.text.rstrip().endswith(pair.open)), None)
+
+
+def settled(generation: Generation, stretches: Stretches, seconds: float) -> Generation:
+    """The generation of a reply whose stretches are done."""
+    totals, ended = stretches.totals, stretches.output.ended
+    first, last = totals.first, totals.last
+    if first is None or last is None:
+        return generation
+    reason: str = last.finish_reason
+    if ended:
+        reason = "stop" if ended in ("reply_length", "speaking_for_user") else "length"
+    return replace(
+        generation,
+        prompt_tokens=first.prompt_tokens,
+        evaluated_tokens=totals.evaluated,
+        reused_tokens=first.reused_tokens,
+        generated_tokens=totals.generated,
+        timings={"read": totals.read, "write": totals.write, **totals.timings, "total": seconds},
+        samplers=list(first.samplers),
+        finish_reason=reason,
+        ended_by=ended if reason == "stop" else "",
+        thinking_tokens=totals.thinking_tokens,
+    )
