@@ -177,9 +177,10 @@ def pull(repository: str, file: str | None, force: bool, as_json: bool) -> None:
     every file is checked against its SHA-256. Needs the extra: pip install 'rpchat[hub]'.
     """
     from chat.models import ModelError, describe, free_memory
-    from chat.models.pulling import choose, endpoint, fetch, look_up
+    from chat.models.pulling import check, choose, endpoint, fetch, look_up
 
     settings, presets = _at_hand()
+    check(repository)
     warn(f"asking {endpoint()}; this is the only verb that uses a network")
     found = look_up(repository)
     try:

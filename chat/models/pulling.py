@@ -26,7 +26,7 @@ from chat.files import make_private_folder
 from chat.models import ModelError, describe
 from chat.settings import reason
 
-__all__ = ["RemoteFile", "Repository", "choose", "endpoint", "fetch", "look_up"]
+__all__ = ["RemoteFile", "Repository", "check", "choose", "endpoint", "fetch", "look_up"]
 
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -66,11 +66,19 @@ def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
-def look_up(name: str) -> Repository:
-    """Ask the hub what GGUF files a repository OWNER/REPO holds. Raises ModelError."""
+def check(name: str) -> None:
+    """Raise ModelError when nothing needs to be asked to know that it will fail."""
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", name) or ".." in name:
         raise ModelError(f"{name!r} is no repository; it is called OWNER/REPO", usage=True)
-    _need_the_library()
+    if importlib.util.find_spec("huggingface_hub") is None:
+        raise ModelError(
+            f"pulling needs the package huggingface-hub: {sys.executable} -m pip install 'rpchat[hub]'"
+        )
+
+
+def look_up(name: str) -> Repository:
+    """Ask the hub what GGUF files a repository OWNER/REPO holds. Raises ModelError."""
+    check(name)
     from huggingface_hub import HfApi
 
     with _one_line(name):
@@ -115,7 +123,7 @@ def fetch(repository: Repository, file: RemoteFile, folder: Path, *, force: bool
 
     A file that is there and whose sum is right is not fetched again; another one is only replaced by `force`.
     """
-    _need_the_library()
+    check(repository.name)
     out = folder / repository.name / file.name
     part = folder / PULLING / repository.name / f"{file.name}.{(file.sha256 or file.blob)[:16]}.part"
     try:
@@ -206,13 +214,6 @@ def _harmless(name: str) -> bool:
     """Whether a name from the hub stays inside the folder that it is put into, on every system."""
     parts = PurePosixPath(name).parts
     return not name.startswith("/") and ".." not in parts and not re.search(r'[\\:*?"<>|\x00-\x1f]', name)
-
-
-def _need_the_library() -> None:
-    if importlib.util.find_spec("huggingface_hub") is None:
-        raise ModelError(
-            f"pulling needs the package huggingface-hub: {sys.executable} -m pip install 'rpchat[hub]'"
-        )
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -69,13 +70,15 @@ def likeliest(old: Any, epsilon: float, tokens: int) -> str:
 
 
 def norm(x: Numbers, weight: Numbers, epsilon: float) -> Numbers:
-    return x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * weight
+    scaled: Numbers = x / np.sqrt((x * x).mean(-1, keepdims=True) + epsilon) * weight
+    return scaled
 
 
 def rotated(x: Numbers) -> Numbers:
     angles = np.arange(len(x))[:, None] * 10000.0 ** (-np.arange(0, x.shape[-1], 2) / x.shape[-1])
     turned = (x[..., ::2] + 1j * x[..., 1::2]) * np.exp(1j * angles)[:, None]
-    return np.stack([turned.real, turned.imag], -1).reshape(x.shape)
+    pairs: Numbers = np.stack([turned.real, turned.imag], -1).reshape(x.shape)
+    return pairs
 
 
 @pytest.mark.parametrize(("kind", "kv_heads"), [("f32", 4), ("f32", 2), ("f16", 4)])
@@ -233,17 +236,15 @@ def test_the_command_converts_and_never_overwrites_unasked(
     assert "2,048 tokens of context, as Llama 1" in done.out
     assert describe(out).problem is None
     assert "`rpchat model convert`" in rpchat("model", "info", source).err
-    find = converting.importlib.util.find_spec
-    monkeypatch.setattr(
-        converting.importlib.util, "find_spec", lambda name: None if name == "gguf" else find(name)
-    )
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gguf" else find(name))
     missing = rpchat("model", "convert", source, out, "--force")
     assert missing.status == 1
     assert "pip install 'rpchat[convert]'" in missing.err
     assert missing.err.count("\n") == 1
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_bytes_raise_anything_but_the_own_error(
     tmp_path: Path, old_llama: Old, data: st.DataObject

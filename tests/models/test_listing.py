@@ -216,7 +216,12 @@ def test_a_second_listing_reads_no_header(
     paths = [tiny_gguf(settings().folders.models / f"m{number}.gguf") for number in range(3)]
     first = known_models(settings())
     read: list[Path] = []
-    monkeypatch.setattr(headers, "summary_of", lambda path: (read.append(path), summary_of(path))[1])
+
+    def noted(path: Path) -> headers.Summary:
+        read.append(path)
+        return summary_of(path)
+
+    monkeypatch.setattr(headers, "summary_of", noted)
     assert known_models(settings()) == first
     assert read == []
     tiny_gguf(paths[1], name="Renamed")
