@@ -1,0 +1,444 @@
+"""The library's index, its order and filters, importing over name clashes, saving what was edited."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cards.avatar import with_avatar
+from cards.card import Card
+from cards.errors import CardError
+from cards.library import CardLibrary, LibraryCard, file_state, filtered, in_order
+from cards.library import index as index_module
+from cards.library.arriving import Arrival, ClashChoice, card_files, import_cards
+from cards.library.saving import original_of, retag, save_card
+from cards.lore_writing import book_with
+from cards.png import blank_png
+from cards.reading import read_card, read_card_file
+from cards.writing import export_card
+
+
+def document(name: str = "Vesna", **fields: Any) -> dict[str, Any]:
+    data = {"name": name, "description": "d" * 400, "first_mes": "hi", "tags": [], "extensions": {}, **fields}
+    return {"spec": "chara_card_v2", "spec_version": "2.0", "data": data}
+
+
+def put(folder: Path, file: str, value: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / file
+    path.write_bytes(value if isinstance(value, bytes) else json.dumps(value).encode())
+    return path
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> CardLibrary:
+    (tmp_path / "cards").mkdir()
+    return CardLibrary(tmp_path / "cards", tmp_path / "starters")
+
+
+def taken(library: CardLibrary, *paths: Path, clash: ClashChoice = "keep") -> list[Arrival]:
+    return list(import_cards(library, paths, lambda *_: clash))
+
+
+def png_of(value: dict[str, Any]) -> bytes:
+    body = b"tEXtchara\0" + base64.b64encode(json.dumps(value).encode())
+    chunk = (len(body) - 4).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
+    return blank_png()[:33] + chunk + blank_png()[33:]
+
+
+# The index ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The files that a listing reads."""
+    seen: list[str] = []
+    read = index_module.read_file
+
+    def counted(path: Path) -> bytes:
+        seen.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(index_module, "read_file", counted)
+    return seen
+
+
+def test_a_file_is_read_once_and_again_when_it_has_changed(
+    library: CardLibrary, reads: list[str], tmp_path: Path
+) -> None:
+    paths = [put(library.folder, f"{n}.json", document(f"C{n}")) for n in range(5)]
+    first = library.list()
+    assert len(reads) == 5
+    assert CardLibrary(library.folder, library.starters).list() == first
+    assert len(reads) == 5
+    put(library.folder, "0.json", document("Changed"))
+    paths[1].unlink()
+    put(library.folder, "new.json", document("New"))
+    assert {card.name for card in library.list()} == {"Changed", "C2", "C3", "C4", "New"}
+    assert reads[5:] == ["0.json", "new.json"]
+    os.utime(paths[2], ns=(1, 1))
+    library.list()
+    assert reads[7:] == ["2.json"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"version": 1}',
+        b'{"version": 99, "cards": {}}',
+        b'{"version":1,"cards":{"a.json":[1]}}',
+        None,
+    ],
+)
+def test_the_index_is_a_cache(library: CardLibrary, damage: bytes | None) -> None:
+    put(library.folder, "a.json", document("A", tags=["x"]))
+    before = library.list()
+    index = library.folder / ".index.json"
+    if damage is None:
+        held = json.loads(index.read_text())
+        held["cards"]["a.json"][3] = 5
+        damage = json.dumps(held).encode()
+    index.write_bytes(damage)
+    assert library.list() == before
+    index.unlink()
+    assert library.list() == before
+
+
+def test_a_folder_that_cannot_be_written_is_listed(
+    library: CardLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(library.folder, "a.json", document("A"))
+
+    def refused(*args: Any, **more: Any) -> None:
+        raise CardError("unwritable", "read-only")
+
+    monkeypatch.setattr(index_module, "save_file", refused)
+    assert [card.name for card in library.list()] == ["A"]
+
+
+def test_a_passing_error_is_not_remembered(library: CardLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(library.folder, "a.json", document("A"))
+    read = index_module.read_file
+
+    def denied(path: Path) -> bytes:
+        raise CardError("unreadable", "no permission")
+
+    monkeypatch.setattr(index_module, "read_file", denied)
+    assert library.list()[0].error
+    monkeypatch.setattr(index_module, "read_file", read)
+    assert library.list()[0].error == ""
+
+
+def test_lone_surrogates_and_strange_texts_pass_the_index(library: CardLibrary) -> None:
+    put(library.folder, "a.json", document("A\ud800", tags=["\u202e"], creator="\x1b[31m"))
+    assert library.list() == library.list()
+    assert library.list()[0].name == "A\ud800"
+
+
+# Order and filters --------------------------------------------------------------------------------------
+
+
+def line(ref: str, **more: Any) -> LibraryCard:
+    return LibraryCard(ref, Path(ref), more.pop("name", ref), "v2", **more)
+
+
+def test_order() -> None:
+    cards = [
+        line("b", creator="Zoe", tokens=10),
+        line("A", tokens=30),
+        line("c", creator="adam", tokens=20),
+    ]
+    now = datetime.now(UTC)
+    chats = {"c": now, "b": now - timedelta(days=1)}
+    orders = {
+        by: "".join(card.ref for card in in_order(cards, by, chats))
+        for by in ("name", "creator", "chat", "tokens")
+    }
+    assert orders == {"name": "Abc", "creator": "cbA", "chat": "cbA", "tokens": "Acb"}
+
+
+@pytest.mark.parametrize(
+    ("tags", "text", "found"),
+    [
+        ((), "", "ab"),
+        (("Fantasy",), "", "a"),
+        (("fantasy", "COSY"), "", "a"),
+        (("fantasy", "none"), "", ""),
+        ((), "vampire castle", "a"),
+        ((), "ZOE", "b"),
+        (("cosy",), "zoe", "b"),
+    ],
+)
+def test_filters(tags: tuple[str, ...], text: str, found: str) -> None:
+    cards = [
+        line("a", tags=("fantasy", "Cosy"), about="A vampire in a castle."),
+        line("b", tags=("cosy",), creator="Zoe"),
+    ]
+    assert "".join(card.ref for card in filtered(cards, tags=tags, text=text)) == found
+
+
+# Importing ----------------------------------------------------------------------------------------------
+
+
+def test_an_import_is_the_same_bytes_under_a_name_and_an_id(library: CardLibrary, tmp_path: Path) -> None:
+    path = put(tmp_path / "in", "some file.txt", document("Vesna"))
+    (arrival,) = taken(library, path)
+    assert arrival.outcome == "new"
+    assert arrival.card is not None
+    assert arrival.card.ref.startswith("Vesna~")
+    assert arrival.card.path.read_bytes() == path.read_bytes()
+    assert arrival.card.path.suffix == ".json"
+    for ref in (
+        arrival.card.ref,
+        "vesna",
+        "Vesna.json",
+        arrival.card.ref.split("~")[1],
+        arrival.card.ref.upper(),
+    ):
+        assert library.find(ref) == arrival.card.path
+
+
+def test_the_id_outlives_the_name(library: CardLibrary, tmp_path: Path) -> None:
+    (arrival,) = taken(library, put(tmp_path / "in", "v.json", document("Vesna")))
+    assert arrival.card is not None
+    old = arrival.card.path
+    renamed = old.rename(old.with_name(old.name.replace("Vesna", "The keeper")))
+    (library.folder / ".index.json").unlink(missing_ok=True)
+    assert library.find(old.stem) == renamed
+
+
+def test_a_starter_that_a_chat_knows_is_not_mistaken_for_an_import_of_its_name(tmp_path: Path) -> None:
+    starter = put(tmp_path / "starters", "samuel.json", document("Samuel"))
+    library = CardLibrary(tmp_path / "cards", tmp_path / "starters")
+    taken(library, put(tmp_path / "in", "s.json", document("Samuel", creator="me")))
+    assert library.find("samuel") == starter
+    assert sorted(card.starter for card in library.list()) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("clash", "outcome", "creators"),
+    [("keep", "kept", ["me", "you"]), ("replace", "replaced", ["you"]), ("skip", "skipped", ["me"])],
+)
+def test_a_name_clash(
+    library: CardLibrary, tmp_path: Path, clash: ClashChoice, outcome: str, creators: list[str]
+) -> None:
+    (first,) = taken(library, put(tmp_path / "in", "1.json", document("Vesna", creator="me")))
+    (second,) = taken(library, put(tmp_path / "in", "2.json", document("VESNA", creator="you")), clash=clash)
+    assert second.outcome == outcome
+    assert sorted(card.creator for card in library.list()) == creators
+    assert first.card is not None
+    if clash == "replace":
+        assert second.card is not None
+        assert second.card.ref == first.card.ref
+        assert read_card_file(library.find(first.card.ref))[0].creator == "you"
+        assert json.loads(first.card.path.with_name(first.card.path.name + ".bak").read_bytes()) == document(
+            "Vesna", creator="me"
+        )
+
+
+def test_a_card_that_replaces_a_png_keeps_its_portrait_and_its_chats(
+    library: CardLibrary, tmp_path: Path
+) -> None:
+    (first,) = taken(library, put(tmp_path / "in", "1.png", png_of(document("Vesna"))))
+    (second,) = taken(
+        library, put(tmp_path / "in", "2.json", document("Vesna", creator="you")), clash="replace"
+    )
+    assert first.card is not None
+    assert second.card is not None
+    assert second.card.path == first.card.path
+    card = read_card_file(second.card.path)[0]
+    assert (card.creator, card.container) == ("you", "png")
+    (third,) = taken(
+        library, put(tmp_path / "in", "3.yaml", b"name: Vesna\ngreeting: Hello.\n"), clash="replace"
+    )
+    assert third.card is not None
+    assert third.card.path == first.card.path
+
+
+def test_another_container_takes_the_place_under_the_same_ref(library: CardLibrary, tmp_path: Path) -> None:
+    (first,) = taken(library, put(tmp_path / "in", "1.json", document("Vesna")))
+    (second,) = taken(library, put(tmp_path / "in", "2.png", png_of(document("Vesna"))), clash="replace")
+    assert first.card is not None
+    assert second.card is not None
+    assert (second.card.ref, second.card.path.suffix) == (first.card.ref, ".png")
+    assert not first.card.path.exists()
+    assert [card.ref for card in library.list()] == [first.card.ref]
+
+
+def test_the_same_bytes_again_are_here_already(library: CardLibrary, tmp_path: Path) -> None:
+    path = put(tmp_path / "in", "1.json", document("Vesna"))
+    (first,) = taken(library, path)
+    (again,) = taken(library, path, clash="replace")
+    assert (again.outcome, again.card and again.card.ref) == ("same", first.card and first.card.ref)
+
+
+def test_an_import_can_be_stopped_between_two_cards(library: CardLibrary, tmp_path: Path) -> None:
+    paths = [put(tmp_path / "in", f"{n}.json", document(f"C{n}")) for n in range(5)]
+    arrivals = import_cards(library, paths, lambda *_: "keep")
+    for _ in range(2):
+        next(arrivals)
+    arrivals.close()  # type: ignore[attr-defined]
+    assert [card.name for card in library.list()] == ["C0", "C1"]
+
+
+def test_a_full_disk_is_a_reason_and_leaves_nothing_behind(
+    library: CardLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    (arrival,) = taken(library, put(tmp_path / "in", "1.json", document("Vesna")))
+    assert "No space left" in str(arrival.error)
+    assert [path.name for path in library.folder.iterdir()] == []
+
+
+def test_which_files_are_meant(tmp_path: Path) -> None:
+    for name in ("a.png", "b.JSON", "notes.txt", ".hidden.json", "sub/c.yaml", ".git/d.json", "a.png.bak"):
+        put((tmp_path / "in" / name).parent, Path(name).name, b"x")
+    named = tmp_path / "in" / "notes.txt"
+    found = [
+        str(path.relative_to(tmp_path)) for path in card_files([tmp_path / "in", named, tmp_path / "gone"])
+    ]
+    assert found == ["in/a.png", "in/b.JSON", "in/sub/c.yaml", "in/notes.txt", "gone"]
+
+
+# Saving -------------------------------------------------------------------------------------------------
+
+Made = Callable[[], bytes]
+
+
+@pytest.mark.parametrize("form", ["json", "png", "yaml", "md", "charx"])
+def test_an_edit_stays_in_its_container_and_the_import_is_kept(
+    library: CardLibrary, form: str, tmp_path: Path
+) -> None:
+    first, _ = read_card(json.dumps(document("Vesna")).encode())
+    path = put(library.folder, f"v.{form}", export_card(first, form))  # type: ignore[arg-type]
+    before = path.read_bytes()
+    for text in ("One.", "Two."):
+        card = read_card_file(path)[0]
+        assert save_card(library, path, card.edited("description", text), expected=file_state(path)) == path
+    assert read_card_file(path)[0].description == "Two."
+    assert read_card_file(path)[0].container == card.container
+    kept = original_of(library, path)
+    assert kept is not None
+    assert kept.read_bytes() == before
+    assert len(library.list()) == 1
+
+
+def test_an_edited_starter_stands_before_the_starter(tmp_path: Path) -> None:
+    starter = put(tmp_path / "starters", "samuel.json", document("Samuel"))
+    library = CardLibrary(tmp_path / "cards", tmp_path / "starters")
+    before = starter.read_bytes()
+    saved = save_card(library, starter, read_card_file(starter)[0].edited("creator", "me"))
+    assert starter.read_bytes() == before
+    assert library.find("samuel") == saved == tmp_path / "cards" / "samuel.json"
+    assert [card.creator for card in library.list()] == ["me"]
+    kept = original_of(library, saved)
+    assert kept is not None
+    assert kept.read_bytes() == before
+
+
+def test_a_portrait_makes_a_json_card_a_png_under_the_same_ref(library: CardLibrary) -> None:
+    path = put(library.folder, "v.json", document("Vesna"))
+    card = with_avatar(read_card_file(path)[0], blank_png())
+    saved = save_card(library, path, card, expected=file_state(path))
+    assert (saved.name, path.exists(), (library.folder / "v.json.bak").exists()) == ("v.png", False, True)
+    assert [found.ref for found in library.list()] == ["v"]
+
+
+@pytest.mark.parametrize("portrait", [False, True])
+def test_what_another_program_wrote_is_not_overwritten(library: CardLibrary, portrait: bool) -> None:
+    path = put(library.folder, "v.json", document("Vesna"))
+    state, card = file_state(path), read_card_file(path)[0]
+    put(library.folder, "v.json", document("Vesna", creator="theirs"))
+    edited: Card = with_avatar(card, blank_png()) if portrait else card.edited("creator", "mine")
+    with pytest.raises(CardError) as caught:
+        save_card(library, path, edited, expected=state)
+    assert caught.value.code == "changed"
+    assert [found.creator for found in library.list()] == ["theirs"]
+
+
+def test_tags_are_changed_over_a_selection(library: CardLibrary) -> None:
+    paths = [
+        put(library.folder, "a.json", document("A", tags=["Fantasy", "old"])),
+        put(library.folder, "b.json", document("B", tags=["fantasy"])),
+        put(library.folder, "c.json", document("C", tags=["new", "cosy"])),
+        put(library.folder, "d.json", document("D", tags=["new"])),
+    ]
+    changed = retag(library, paths, add=["new"], remove=["OLD"], rename={"fantasy": "magic", "cosy": "New"})
+    assert [path.stem for path in changed] == ["a", "b", "c"]
+    assert {card.ref: card.tags for card in library.list()} == {
+        "a": ("magic", "new"),
+        "b": ("magic", "new"),
+        "c": ("new",),
+        "d": ("new",),
+    }
+    before = paths[3].read_bytes()
+    assert retag(library, paths, add=["new"]) == []
+    assert paths[3].read_bytes() == before
+
+
+# Lorebooks into cards -----------------------------------------------------------------------------------
+
+
+def test_a_world_info_file_becomes_entries_that_read_the_same() -> None:
+    world = {
+        "entries": {
+            "3": {
+                "uid": 3,
+                "key": ["tower"],
+                "keysecondary": ["old"],
+                "comment": "T",
+                "content": "It is old.",
+                "selective": True,
+                "selectiveLogic": 3,
+                "order": 7,
+                "position": 4,
+                "depth": 2,
+                "role": 1,
+                "disable": True,
+                "probability": 40,
+                "excludeRecursion": True,
+                "caseSensitive": True,
+                "matchWholeWords": False,
+                "sticky": 3,
+                "ownOfAnother": [1],
+            }
+        }
+    }
+    from cards.reading import read_lorebook
+
+    data = json.dumps(world).encode()
+    card, count = book_with(read_card(json.dumps(document()).encode())[0], data, "w.json")
+    assert count == 1
+    assert card.character_book is not None
+    ours, theirs = card.character_book.entries[0], read_lorebook(data)[0].entries[0]
+    assert (ours.comment, ours.keys) == ("T", ("tower",))
+    assert ours == theirs
+    assert card.document["data"]["character_book"]["entries"][0]["extensions"]["ownOfAnother"] == [1]
+
+
+def test_entries_are_added_to_a_book_that_is_there() -> None:
+    book = {"name": "own", "entries": [{"keys": ["a"], "content": "1"}], "odd": True}
+    card, _ = read_card(json.dumps(document(character_book=book)).encode())
+    memory = {"kind": "memory", "entries": [{"name": "m", "entry": "2", "keywords": ["b"], "weight": 5}]}
+    edited, count = book_with(card, json.dumps(memory).encode(), "m.json")
+    assert count == 1
+    held = edited.document["data"]["character_book"]
+    assert (held["odd"], held["entries"][0]) == (True, book["entries"][0])  # type: ignore[index]
+    assert edited.character_book is not None
+    assert [entry.content for entry in edited.character_book.entries] == ["1", "2"]
+    with pytest.raises(CardError, match="no lorebook"):
+        book_with(card, json.dumps(document()).encode(), "x.json")
