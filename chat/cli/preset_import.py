@@ -21,6 +21,9 @@ from presets.sillytavern.importing import (
 from presets.sillytavern.samplings import sampling_document
 from presets.sillytavern.yaml_text import yaml_text
 
+_SUFFIXES = (".json", ".settings")
+"""KoboldAI presets of old end in the latter."""
+
 
 class TooMany(Exception):
     """`--as` names one preset and there are several. `str()` is one line."""
@@ -80,9 +83,9 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
     elif not path.is_dir():
         yield path, "" if path.is_file() else "not a file"
     else:
-        found = sorted(file for file in path.rglob("*.json") if file.is_file())
+        found = sorted(file for file in path.rglob("*") if file.suffix in _SUFFIXES and file.is_file())
         if not found:
-            yield path, "no .json file in this folder"
+            yield path, "no .json or .settings file in this folder"
         yield from ((file, "") for file in found)
 
 

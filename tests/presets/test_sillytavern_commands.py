@@ -100,6 +100,7 @@ def test_a_folder_is_taken_whole_and_bad_files_are_named(rpchat: Rpchat, tmp_pat
     written(folder / "context", a=CONTEXT, b={**CONTEXT, "name": "Other"})
     written(folder / "TextGen Settings", Warm=TEXTGEN)
     (folder / "broken.json").write_text('{"name": ')
+    (folder / "Old.settings").write_text(json.dumps({"temp": 0.5, "typical": 1, "rep_pen": 1.1}))
     (folder / "readme.txt").write_text("not looked at")
     answer = rpchat("preset", "import", folder, "--json")
     assert answer.status == 1
@@ -109,6 +110,7 @@ def test_a_folder_is_taken_whole_and_bad_files_are_named(rpchat: Rpchat, tmp_pat
         ("instruct", "other"),
         ("context", "other"),
         ("sampling", "warm"),
+        ("sampling", "old"),
     }
     [bad] = [row for row in answer.json if row["error"] is not None]
     assert bad["path"].endswith("broken.json")
@@ -156,7 +158,7 @@ def test_a_shipped_id_is_not_taken(rpchat: Rpchat, tmp_path: Path) -> None:
         (["preset", "import", "{files}", "--as", "Not An Id"], 2, "--as"),
         (["preset", "import", "{files}", "{other}", "--as", "x"], 2, "names one preset"),
         (["preset", "import", "{files}/nowhere.json"], 1, "no such file or folder"),
-        (["preset", "import", "{empty}"], 1, "no .json file in this folder"),
+        (["preset", "import", "{empty}"], 1, "no .json or .settings file"),
         (["preset", "import", "{files}/s.json"], 1, "a system prompt is a part of a format"),
         (["preset", "import", "{bad}"], 1, "story_string"),
         (["preset", "export", "limarp-v9"], 1, "did you mean"),
