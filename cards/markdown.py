@@ -110,7 +110,7 @@ def document_from_markdown(text: str, warnings: list[CardWarning]) -> Any:
     front = _FRONT.match(text)
     if front is None:
         raise CardError("markdown", "no front matter between `---` lines")
-    body = front[1]
+    body = "\n" + front[1]  # so that an error names the line of the whole text
     document = parse_json(body, warnings) if body.lstrip().startswith("{") else parse_yaml(body)
     holes = set(_holes(document, ()))
     rest = text[front.end() :]

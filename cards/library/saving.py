@@ -77,7 +77,7 @@ def save_card(
 
 def keep_original(library: CardLibrary, path: Path) -> None:
     """Keeps a library's card as it is now, unless it has been kept before."""
-    if library.ref_of(path) is None or original_of(library, path) is not None:
+    if library.ref_of(path) is None or not path.exists() or original_of(library, path) is not None:
         return
     folder = library.folder / _ORIGINALS
     try:
