@@ -173,8 +173,8 @@ class _Rendering:
             text, found, _rest = text.partition(self._mark("open"))
             if not found:
                 raise _Unfit("it does not write the turn that is open")
-        bos = self._template.bos
-        text = text.removeprefix(bos) if bos else text
+        if self._template.begins_text:
+            text = text.removeprefix(self._template.bos)
         pieces = re.split(rf"Qz{self._nonce}n(\d+)zQ", text)
         self._check(pieces)
         result: list[Block] = []
@@ -272,6 +272,7 @@ def template_format(text: str, bos: str = "", eos: str = "", *, source: str = ""
         chat_template=template.model_copy(
             update={
                 "opens_turn": probe.opens_turn,
+                "begins_text": _begins_text(template, probe),
                 "user_opens": lead is not None and not probe.opens_turn,
                 "lead": lead or "",
             }
@@ -289,6 +290,7 @@ class _Probe:
         messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
         asked = _render(template, messages, asks=True, think=think)
         self._pieces = re.split("|".join(marks), asked)
+        self.head = self._pieces[0]
         if len(self._pieces) != 4 or [asked.find(mark) for mark in marks] != sorted(map(asked.find, marks)):
             raise _Unfit("it leaves out, repeats or alters a message")
         self.tail = self._pieces[3]
@@ -297,6 +299,17 @@ class _Probe:
     def between(self, index: int) -> str:
         """What stands between turn `index` (0 the user's, 1 the character's) and the next."""
         return self._pieces[index + 1]
+
+
+def _begins_text(template: ChatTemplate, probe: _Probe) -> bool:
+    """Whether the template begins with BOS for the text's sake. In some models BOS is the marker that opens
+    every turn, and the first turn needs its own."""
+    if not template.bos or not probe.head.startswith(template.bos):
+        return False
+    if template.bos not in probe.between(1):
+        return True
+    mark = f"Qz{secrets.token_hex(8)}zQ"
+    return _Probe(template.model_copy(update={"bos": mark})).head.startswith(mark)
 
 
 def _headers(between: str) -> list[str]:

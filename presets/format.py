@@ -204,8 +204,10 @@ class ChatTemplate(_Part):
     text: str
     """Jinja, as `tokenizer.chat_template` has it."""
     bos: str = ""
-    """The token that begins a text, by its name; where the template writes it first, it is left out."""
+    """The token that begins a text, by its name."""
     eos: str = ""
+    begins_text: bool = False
+    """The template writes BOS before all else; it is left out there, for the tokenizer adds it."""
     opens_turn: bool = True
     """The template opens the model's turn when it is asked to."""
     user_opens: bool = False

@@ -228,6 +228,15 @@ def test_the_beginning_of_text_is_the_tokenizers_to_add() -> None:
     assert text_of(again.removeprefix("{{ bos_token }}"), "ucv") == "[Q] S\n\nu [/Q] c</s><s>[Q] v [/Q]"
 
 
+def test_a_bos_that_opens_every_turn_stays() -> None:
+    """SmolLM2's BOS is ChatML's `<|im_start|>`."""
+    own = template_format(NO_OPEN, "<|im_s|>", "<|im_e|>")
+    text = build(card_of(), Persona("Alex"), own, [Turn("user", "", "u")]).text
+    assert text.startswith("<|im_s|>system\n")
+    literal = template_format("<bos>" + NO_OPEN, "<bos>", "")
+    assert build(card_of(), Persona("Alex"), literal, []).text.startswith("<|im_s|>system\n")
+
+
 def test_the_date_is_the_chats() -> None:
     card = card_of()
     macros = Macros.for_card(card, "Alex", "", clock=datetime(2024, 7, 26))
