@@ -1,4 +1,4 @@
-"""A line on stderr that shows how far something is, where someone looks; elsewhere nothing."""
+"""A line on stderr that shows how far something is; where no terminal is, a line now and then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from cards.display import display_text
 __all__ = ["ProgressLine", "progress_line"]
 
 EVERY = 0.1
-"""Seconds between two drawings."""
+"""Seconds between two drawings in a terminal."""
+SELDOM = 5.0
+"""Seconds between two lines in a log."""
 
 
 class ProgressLine:
@@ -23,7 +25,7 @@ class ProgressLine:
     def __init__(self, what: str) -> None:
         self.what = what
         self._shown = sys.stderr.isatty()
-        self._drawn = 0.0
+        self._drawn = 0.0 if self._shown else time.monotonic()
         self._width = 0
         self._begun: tuple[float, int] | None = None
 
@@ -49,10 +51,13 @@ class ProgressLine:
 
     def _draw(self, text: str, at_once: bool) -> None:
         now = time.monotonic()
-        if not self._shown or (now - self._drawn < EVERY and not at_once):
+        if now - self._drawn < (EVERY if self._shown else SELDOM) and not (self._shown and at_once):
             return
         self._drawn = now
         text = display_text(text, single_line=True)
+        if not self._shown:
+            click.echo(text, err=True)
+            return
         click.echo("\r" + text.ljust(self._width), nl=False, err=True)
         self._width = max(self._width, len(text))
 

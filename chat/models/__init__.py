@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from chat.gguf import GGUFHeader
 from chat.models.files import DEMO_PACKAGE, NO_WEIGHTS, ModelFile, described, is_later_part
 from chat.models.headers import Headers, facts_of
 from chat.models.memory import Fit, free_memory
@@ -24,7 +23,6 @@ __all__ = [
     "DEMO_PACKAGE",
     "NO_WEIGHTS",
     "Fit",
-    "GGUFHeader",
     "ModelChoice",
     "ModelError",
     "ModelFile",
@@ -114,7 +112,11 @@ def known_models(settings: Settings) -> list[ModelFile]:
     ]
     if settings.get("other_programs") is not False:
         places += other_programs()
-    found = [file for file in find_models(places, headers) if not file.demo]
+    found = [
+        file
+        for file in find_models(places, headers)
+        if not file.demo and (file.writes_text or not file.program)  # not the encoder of a search, say
+    ]
     headers.keep(file.path for file in found)
     demo = demo_model()
     return [*found, describe(demo)] if demo else found
@@ -225,9 +227,7 @@ def choose_model(
 def _chosen(
     file: ModelFile, why: str, settings: Settings, presets: PresetLibrary, notices: Sequence[str] = ()
 ) -> ModelChoice:
-    said = list(notices)
-    if said:
-        said.append(f"using {file.path.name}, {why}")
+    said = ["; ".join([*notices, f"using {file.path.name}, {why}"])] if notices else []
     found, unknown = settled_match(file, settings.override(file.path), presets)
     return ModelChoice(file.path, file, found, why, (*said, *unknown))
 

