@@ -175,11 +175,16 @@ class _Scan:
         new: list[_At] = []
         for at, entry in sorted(candidates, key=lambda candidate: not self._sticks(candidate[0])):
             refusal = losers.get(at) or self._refusal(at, entry)
+            if not refusal:
+                # Expanded once: dice in the text must not fall twice, for its length and for its words.
+                text = self.expand(entry.content)
+                tokens = self.count(text)
+                refusal = self._over_budget(at, entry, tokens)
             if refusal:
                 self.skipped[at] = refusal
                 self.final.add(at)
                 continue
-            self._fire(at, entry, reasons[at])
+            self._fire(at, entry, reasons[at], text, tokens)
             new.append(at)
         return new
 
@@ -271,14 +276,14 @@ class _Scan:
         return sum(number in found for number in index.primary[entry.index]) + (secondary if counts else 0)
 
     def _refusal(self, at: _At, entry: Entry) -> str:
-        """Why an entry that matched does not fire after all: dice, no text, no room."""
+        """Why an entry that matched does not fire after all: dice, or no text."""
         if entry.probability < 100 and not self._sticks(at):
             thrown = self.dice.random() * 100
             if thrown > entry.probability:
                 return f"probability: {thrown:.0f} was thrown against {entry.probability:g}"
-        if not entry.content.strip():
-            return "it has no text"
-        tokens = self.count(self.expand(entry.content))
+        return "" if entry.content.strip() else "it has no text"
+
+    def _over_budget(self, at: _At, entry: Entry, tokens: int) -> str:
         over = max(
             self.spent + tokens - (self.settings.budget if self.settings.budget is not None else 10**12),
             self.book_spent[at[0]] + tokens - (self.books[at[0]].token_budget or 10**12),
@@ -287,9 +292,7 @@ class _Scan:
             return f"over budget by {over} tokens"
         return ""
 
-    def _fire(self, at: _At, entry: Entry, why: str) -> None:
-        text = self.expand(entry.content)
-        tokens = self.count(text)
+    def _fire(self, at: _At, entry: Entry, why: str, text: str, tokens: int) -> None:
         self.spent += tokens
         self.book_spent[at[0]] += tokens
         self.fired[at] = (why, text)

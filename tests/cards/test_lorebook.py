@@ -417,3 +417,22 @@ def test_two_thousand_entries_against_a_thousand_messages() -> None:
     begun = time.perf_counter()
     activate(lore, [*messages, "Ann: one more"], settings=settings)
     assert time.perf_counter() - begun < 0.25
+
+
+def test_chance_in_a_text_falls_once() -> None:
+    """What is counted against the budget is the text that goes into the prompt."""
+    from cards.macros import Macros
+
+    dice = Random(3)
+    made = Macros(char="S", dice=dice)
+    counted: list[str] = []
+    book = Lorebook.read(
+        {"entries": [{"keys": ["a"], "content": "{{random:one,two words,three more words}}"}]}
+    )
+
+    def count(text: str) -> int:
+        counted.append(text)
+        return len(text.split())
+
+    fired = activate(book, ["U: a"], expand=made.expand, count=count).fired
+    assert counted == [fired[0].text]

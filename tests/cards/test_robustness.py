@@ -364,3 +364,36 @@ def test_an_unedited_png_leaves_as_it_came_down_to_the_byte() -> None:
     picture = blank_png()
     data = picture[:-12] + chunk + picture[-12:]
     assert export_card(read_card(data)[0], "png") == data
+
+
+def test_an_apng_keeps_its_frames() -> None:
+    out = io.BytesIO()
+    frames = [Image.new("RGB", (4, 4), (shade, 0, 0)) for shade in (0, 120, 240)]
+    frames[0].save(out, "PNG", save_all=True, append_images=frames[1:], duration=100)
+    body = b"chara\0" + b64encode(json.dumps(V2).encode())
+    chunk = struct.pack(">I", len(body)) + b"tEXt" + body + struct.pack(">I", zlib.crc32(b"tEXt" + body))
+    animated = out.getvalue()
+    card, warnings = read_card(animated[:-12] + chunk + animated[-12:], "a.apng")
+    written = export_card(card.edited("name", "New"), "png")
+    assert (card.name, warnings) == ("Vesna", [])
+    assert (strictly_read(written)["name"], Image.open(io.BytesIO(written)).n_frames) == ("New", 3)  # type: ignore[attr-defined]
+    kinds = [kind for kind in (b"acTL", b"fcTL", b"fdAT") if written.count(kind) == animated.count(kind) > 0]
+    assert len(kinds) == 3
+
+
+def test_a_card_written_by_an_edit_has_one_copy_of_each_kind() -> None:
+    """Stale copies in any case, compressed or after the image, are gone: no reader finds an old card."""
+
+    def text(keyword: bytes, kind: bytes = b"tEXt") -> bytes:
+        payload = b64encode(json.dumps({**V2, "data": {**V2["data"], "name": "Stale"}}).encode())
+        body = keyword + b"\0" + (b"\0" + zlib.compress(payload) if kind == b"zTXt" else payload)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    picture = blank_png()
+    data = picture[:33] + text(b"chara") + text(b"Chara") + picture[33:-12] + text(b"CCV3", b"zTXt")
+    data += picture[-12:] + text(b"chara")
+    card, warnings = read_card(data)
+    written = export_card(card.edited("name", "New"), "png")
+    assert "after-end" in {warning.code for warning in warnings}
+    assert written.lower().count(b"chara\0") == written.lower().count(b"ccv3\0") == 1
+    assert (strictly_read(written)["name"], read_card(written)[1]) == ("New", [])
