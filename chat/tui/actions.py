@@ -159,6 +159,15 @@ class Actions:
         else:
             self._screen.tell("There is no other beside this one." if step > 0 else "This is the first one.")
 
+    def set_option(self, argument: str = "") -> None:
+        """Settings of this chat."""
+        session = self._screen.session
+        if session is not None:
+            from chat.tui.setting import change_settings
+
+            self._screen.tell(change_settings(session, argument))
+            self._screen.show_path()
+
     # Messages -----------------------------------------------------------------------------------------------
 
     def edit(self) -> None:
@@ -223,6 +232,12 @@ class Actions:
         if session.undo() is None:
             self._screen.tell("Nothing was deleted.")
         self._screen.show_path()
+
+    def thought(self) -> None:
+        """Open or fold what was thought before a message."""
+        target = self._target()
+        if target is None or not self._screen.transcript.toggle_thought(target.id):
+            self._screen.tell("There is no thought before this message.")
 
     def copy(self) -> None:
         """Copy a message, without anything that a terminal would act on."""

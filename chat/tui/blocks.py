@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -19,9 +19,14 @@ from rich.style import Style
 from textual.strip import Strip
 
 from cards.display import display_text
-from chat.tui.markup import Kind, marks
+from chat.tree import Message
+from chat.tui.markup import Kind, Mark, marks
 from chat.tui.rows import Row, wrap
+from chat.tui.thoughts import Thought
 from presets.values import Role
+
+if TYPE_CHECKING:
+    from presets.output.speaking import UserFinder
 
 GUTTER = 2
 """Columns left of the text: the cursor bar and a space."""
@@ -36,6 +41,7 @@ NOTES = {
     "length": "cut at the length limit; Ctrl+G goes on",
     "cancelled": "stopped",
     "interrupted": "interrupted",
+    "speaking_for_user": "ended where you would have spoken; Ctrl+G goes on",
 }
 """What stands under a reply that did not end by itself, by its finish reason."""
 
@@ -68,6 +74,10 @@ class Block:
     """A reply that is being written: open marks count, a caret stands at its end."""
     progress: str = ""
     """What a growing reply waits for, shown on its name line."""
+    base: str = ""
+    """What a growing reply began with."""
+    thought: Thought | None = None
+    """What the model thought before it."""
     _text: str | None = field(default=None, repr=False)
 
     @property
@@ -82,14 +92,48 @@ class Block:
         self.source = source
         self._text = None
 
+    def grow(self, text: str) -> None:
+        """The reply goes on."""
+        self.progress = ""
+        self.change(self.source + text)
+        if self.thought is not None:
+            self.thought.under_way = False
+
+    def think(self, text: str) -> None:
+        """The model thinks on, before the reply."""
+        self.progress = ""
+        if self.thought is None:
+            self.thought = Thought("", under_way=True)
+        self.thought.add(text)
+
+    def turn_into_thought(self) -> None:
+        """What grew so far was no text."""
+        text = self.source[len(self.base) :]
+        self.change(self.base)
+        self.think(text)
+
     @property
     def note(self) -> str:
         """The line under the text, empty when there is none."""
         return "" if self.growing else NOTES.get(self.finish, "")
 
     def height(self, width: int) -> int:
-        """Rows at a text width: name line, text, note, blank row."""
-        return 2 + len(wrap(self.text, width)) + bool(self.note)
+        """Rows at a text width: name line, thought, text, note, blank row."""
+        return 2 + self.rows_of_thought(width) + len(wrap(self.text, width)) + bool(self.note)
+
+    def rows_of_thought(self, width: int) -> int:
+        """Rows between the name line and the text."""
+        return self.thought.height(width) if self.thought is not None else 0
+
+
+def block_of(message: Message) -> Block:
+    """A message of the tree as the screen sees it."""
+    made = message.generation
+    finish = (made.ended_by or made.finish_reason) if made else ""
+    thought = Thought.of(message)
+    return Block(
+        message.id, message.role, message.name, message.text, finish, message.hidden, thought=thought
+    )
 
 
 def text_width(width: int) -> int:
@@ -101,24 +145,35 @@ class PaintedBlock:
     """A block at one width and state, its strips drawn on demand."""
 
     def __init__(
-        self, block: Block, width: int, palette: Palette, position: Position, *, at_cursor: bool
+        self,
+        block: Block,
+        width: int,
+        palette: Palette,
+        position: Position,
+        *,
+        at_cursor: bool,
+        finder: UserFinder | None = None,
     ) -> None:
+        """`finder` finds the sentences that are to be marked as the user's own."""
         self.block = block
         self.width = width
         self.palette = palette
         self.position = position
         self.at_cursor = at_cursor
+        self._finder = finder
         self.rows: list[Row] = wrap(block.text, text_width(width))
+        self._above = 1 + block.rows_of_thought(text_width(width))
+        """Rows before the text."""
         self._strips: dict[int, Strip] = {}
 
     @property
     def height(self) -> int:
         """Rows, the blank one at the end included."""
-        return 2 + len(self.rows) + bool(self.block.note)
+        return self._above + len(self.rows) + bool(self.block.note) + 1
 
     def text_row(self, y: int) -> Row | None:
         """The stretch of text on row `y` of the block; None on the other rows."""
-        return self.rows[y - 1] if 0 < y <= len(self.rows) else None
+        return self.rows[y - self._above] if 0 <= y - self._above < len(self.rows) else None
 
     def strip(self, y: int, selected: tuple[int, int] | None = None) -> Strip:
         """Row `y` of the block; `selected` is a range of characters of the row, gutter included, -1 for its
@@ -133,9 +188,11 @@ class PaintedBlock:
     def _draw(self, y: int, selected: tuple[int, int] | None) -> Strip:
         if y == 0:
             segments = self._name_line()
-        elif y <= len(self.rows):
-            segments = self._text_line(self.rows[y - 1], last=y == len(self.rows))
-        elif y == len(self.rows) + 1 and self.block.note:
+        elif y < self._above:
+            segments = self._thought_line(y - 1)
+        elif (row := self.text_row(y)) is not None:
+            segments = self._text_line(row, last=y == self._above + len(self.rows) - 1)
+        elif y == self._above + len(self.rows) and self.block.note:
             segments = [Segment(f"— {self.block.note}", self.palette["note"])]
         else:
             return Strip.blank(self.width, self.palette["base"])
@@ -173,6 +230,15 @@ class PaintedBlock:
         on = style + Style.from_meta({"swipe": (self.block.id, 1)})
         return [Segment("‹ ", back), Segment(f"{index}/{count}", style), Segment(" ›", on)]
 
+    def _thought_line(self, number: int) -> list[Segment]:
+        """The line that folds, then the thought, a little indented."""
+        thought, style = self.block.thought, self.palette["note"]
+        assert thought is not None
+        if number == 0:
+            return [Segment(thought.line, style + Style.from_meta({"thought": self.block.id}))]
+        start, end = thought.rows(text_width(self.width))[number - 1]
+        return [Segment(f"  {thought.text[start:end]}", style)]
+
     # The text -----------------------------------------------------------------------------------------------
 
     @cached_property
@@ -181,6 +247,8 @@ class PaintedBlock:
         base = self.palette["hidden" if self.block.hidden else "base"]
         text = self.block.text
         found = marks(text, growing=self.block.growing)
+        if self._finder is not None and self.block.role == "char" and not self.block.growing:
+            found += [Mark(start, end, "users") for start, end in self._finder.spans(text)]
         if not found:
             return [(0, len(text), base)]
         cuts = sorted({0, len(text), *(mark.start for mark in found), *(mark.end for mark in found)})
@@ -216,7 +284,7 @@ class PaintedBlock:
         return segments
 
 
-_LAYERS: tuple[Kind, ...] = ("action", "speech", "bold", "code", "mark")
+_LAYERS: tuple[Kind, ...] = ("action", "speech", "bold", "code", "mark", "users")
 """Which style is laid over which."""
 
 

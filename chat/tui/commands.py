@@ -107,6 +107,14 @@ COMMANDS: tuple[Command, ...] = (
         needs_model=True,
     ),
     Command(
+        "set_option",
+        "Replies",
+        "Set",
+        "Change a setting of this chat: reply_length=short, temperature=0.9; alone it lists what is set",
+        ("set",),
+        "[NAME=VALUE ...]",
+    ),
+    Command(
         "swipe_next",
         "Replies",
         "Next swipe",
@@ -147,6 +155,14 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         "undo", "Messages", "Undo", "Bring back what was deleted last", ("undo",), letters=("u",), hint="undo"
+    ),
+    Command(
+        "thought",
+        "Messages",
+        "Thought",
+        "Open or fold what the model thought before a message",
+        ("thought",),
+        letters=("t",),
     ),
     Command(
         "copy", "Messages", "Copy", "Copy a message to the clipboard", ("copy",), letters=("y",), hint="copy"

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["action", "speech", "bold", "code", "mark"]
+Kind = Literal["action", "speech", "bold", "code", "mark", "users"]
 
 _TOKEN = re.compile(r"`+|\*+|[\"“”„«»「」『』]")
 _FENCE = re.compile(r" {0,3}(```+|~~~+)")
@@ -26,7 +26,7 @@ class Mark:
     start: int
     end: int
     kind: Kind
-    """`mark` is the `*` or backtick itself."""
+    """`mark` is the `*` or backtick itself; `users`, not found here, the user's own sentences."""
 
 
 def marks(text: str, *, growing: bool = False) -> list[Mark]:

@@ -11,12 +11,15 @@ from textual.message import Message as Intent
 from chat.events import (
     ImpersonationFinished,
     ReadingPrompt,
+    Remark,
     ReplyEmpty,
     ReplyFailed,
     ReplyFinished,
     ReplyStarted,
     SessionEvent,
     TextAdded,
+    TextWasThinking,
+    ThinkingAdded,
     Waiting,
 )
 from chat.tui.blocks import Block
@@ -114,9 +117,14 @@ class Replies:
                 self._reading(event)
             case TextAdded():
                 self._screen.transcript.grow(event.text)
-                if not self._screen.status.status.writing:
-                    self._screen.status.change(reading=None, writing=True)
-                    self._screen.show_state()
+                self._writing()
+            case ThinkingAdded():
+                self._screen.transcript.think(event.text)
+                self._writing()
+            case TextWasThinking():
+                self._screen.transcript.text_was_thinking()
+            case Remark():
+                self._screen.tell(f"{event.text[:1].upper()}{event.text[1:]}.")
             case ReplyFinished():
                 self._screen.show_path()
             case ReplyEmpty():
@@ -139,6 +147,11 @@ class Replies:
             return
         block = Block(event.message_id, "char", session.card.call_name, event.base_text)
         self._screen.transcript.begin(block, event.parent_id)
+
+    def _writing(self) -> None:
+        if not self._screen.status.status.writing:
+            self._screen.status.change(reading=None, writing=True)
+            self._screen.show_state()
 
     def _reading(self, event: ReadingPrompt) -> None:
         progress = f"reading {number(event.done)} of {number(event.total)}" if event.total else ""

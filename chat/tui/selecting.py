@@ -34,6 +34,9 @@ def selected_text(blocks: Sequence[Block], heights: Heights, selection: Selectio
 def _of_block(block: Block, width: int, begin: tuple[int, int], end: tuple[int | None, int]) -> str:
     """The part of a message from (row, column) to (row, column); a row of None is the end of it."""
     rows = wrap(block.text, width)
+    above = block.rows_of_thought(width)
+    begin = (_below(begin[0], above), begin[1] if begin[0] > above or not begin[0] else 0)
+    end = (end[0] and _below(end[0], above), end[1] if not end[0] or end[0] > above else 0)
     lines = []
     if begin[0] == 0 and (end[0] is None or end[0] > 0):
         lines.append(display_text(block.name, single_line=True))
@@ -50,3 +53,8 @@ def _of_block(block: Block, width: int, begin: tuple[int, int], end: tuple[int |
         name = display_text(block.name, single_line=True)
         lines.append(name[max(0, begin[1] - GUTTER) : None if end[1] == -1 else max(0, end[1] - GUTTER)])
     return "\n".join(line for line in lines if line)
+
+
+def _below(row: int, above: int) -> int:
+    """A row of a block as if its folded or opened thought, so many rows, were not there."""
+    return row if row == 0 else max(1, row - above)

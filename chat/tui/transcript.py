@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -22,9 +22,12 @@ from textual.selection import Selection
 from textual.strip import Strip
 
 from chat.tree import Message
-from chat.tui.blocks import Block, PaintedBlock, Palette, Position
+from chat.tui.blocks import Block, PaintedBlock, Palette, Position, block_of
 from chat.tui.heights import Heights
 from chat.tui.palette import COMPONENTS, palette
+
+if TYPE_CHECKING:
+    from presets.output.speaking import UserFinder
 
 FRAMES = 30
 """Times a second that a growing reply is drawn."""
@@ -60,6 +63,7 @@ class Transcript(ScrollView, can_focus=True):
         & > .transcript--bold { text-style: bold; }
         & > .transcript--code { color: $code; }
         & > .transcript--mark { color: $note; }
+        & > .transcript--users { color: $note; text-style: underline; }
         & > .transcript--note { color: $note; }
         & > .transcript--hidden { color: $note; }
         & > .transcript--marker { color: $accent; }
@@ -109,6 +113,8 @@ class Transcript(ScrollView, can_focus=True):
         self._positions: Positions = lambda _id: (1, 1)
         self._painted: OrderedDict[str, PaintedBlock] = OrderedDict()
         self._palette: Palette | None = None
+        self.finder: UserFinder | None = None
+        """Finds the sentences that are marked as the user's own; `show` applies a new one."""
         self._stale = False
         """The growing block has text that is not drawn yet."""
 
@@ -145,7 +151,7 @@ class Transcript(ScrollView, can_focus=True):
         if after is not None:
             keep = next((n + 1 for n, known in enumerate(self.blocks) if known.id == after), len(self.blocks))
         del self.blocks[keep:]
-        block.growing = True
+        block.growing, block.base = True, block.source
         self.blocks.append(block)
         self._painted.clear()
         self._remeasure(keep)
@@ -157,9 +163,32 @@ class Transcript(ScrollView, can_focus=True):
         """More of the reply; drawn with the next frame."""
         block = self.growing
         if block is not None:
-            block.progress = ""
-            block.change(block.source + text)
+            block.grow(text)
             self._stale = True
+
+    def think(self, text: str) -> None:
+        """More of what the model thinks before the growing reply."""
+        block = self.growing
+        if block is not None:
+            block.think(text)
+            self._stale = True
+
+    def text_was_thinking(self) -> None:
+        """What grew so far was no text."""
+        block = self.growing
+        if block is not None:
+            block.turn_into_thought()
+            self._stale = True
+
+    def toggle_thought(self, message_id: str) -> bool:
+        """Open or fold what was thought before a message; False when it has no thought."""
+        for index, block in enumerate(self.blocks):
+            if block.id == message_id and block.thought is not None:
+                block.thought.opened = not block.thought.opened
+                self._painted.pop(block.id, None)
+                self._remeasure(index)
+                return True
+        return False
 
     def say_progress(self, progress: str) -> None:
         """What the growing reply waits for."""
@@ -266,7 +295,9 @@ class Transcript(ScrollView, can_focus=True):
             assert self._palette is not None
             at_cursor = self.has_focus and index == self.cursor
             position = Position(1, 1) if block.growing else Position(*self._positions(block.id))
-            painted = PaintedBlock(block, width, self._palette, position, at_cursor=at_cursor)
+            painted = PaintedBlock(
+                block, width, self._palette, position, at_cursor=at_cursor, finder=self.finder
+            )
             self._painted[block.id] = painted
             if len(self._painted) > PAINTED:
                 self._painted.popitem(last=False)
@@ -347,10 +378,13 @@ class Transcript(ScrollView, can_focus=True):
     # The mouse ----------------------------------------------------------------------------------------------
 
     def on_click(self, event: events.Click) -> None:
-        """An arrow of a marker swipes; anything else takes the reading cursor along."""
+        """An arrow of a marker swipes, a thought's line opens it; else the reading cursor comes along."""
         swipe = event.style.meta.get("swipe") if event.style else None
+        thought = event.style.meta.get("thought") if event.style else None
         if swipe is not None:
             self.post_message(self.Swiped(*swipe))
+        elif thought is not None:
+            self.toggle_thought(thought)
         elif self.has_focus and self.blocks:
             row = min(self.scroll_offset.y + event.y, self._heights.total - 1)
             self.cursor = self._heights.at(row)[0]
@@ -364,9 +398,3 @@ class Transcript(ScrollView, can_focus=True):
         from chat.tui.selecting import selected_text
 
         return selected_text(self.blocks, self._heights, selection), "\n"
-
-
-def block_of(message: Message) -> Block:
-    """A message of the tree as the screen sees it."""
-    finish = message.generation.finish_reason if message.generation else ""
-    return Block(message.id, message.role, message.name, message.text, finish, message.hidden)

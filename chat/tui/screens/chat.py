@@ -32,6 +32,7 @@ from chat.tui.transcript import Transcript
 if TYPE_CHECKING:
     from chat.session import Session
     from chat.tui.app import RpchatApp
+    from presets.output.speaking import UserFinder
 
 
 def _bindings() -> list[BindingType]:
@@ -148,10 +149,19 @@ class ChatScreen(Screen[None]):
         session = self.session
         if session is None:
             return
+        self.transcript.finder = self._finder(session)
         self.transcript.show(session.path(), session.position)
         if follow:
             self.transcript.anchor_again()
         self.show_state()
+
+    @staticmethod
+    def _finder(session: Session) -> UserFinder | None:
+        """Finds the sentences to be marked as the user's own; None when the chat does not want that."""
+        from chat.output import output_options, user_finder
+
+        marked = output_options(session).mark_user
+        return user_finder(session.card, session.persona) if marked else None
 
     def show_engine(self, status: EngineStatus) -> None:
         """The model is being loaded, is ready, or is not there."""
