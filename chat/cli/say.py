@@ -58,8 +58,12 @@ def command(
         try:
             for notice in (*opening.notices, *session.notices):
                 warn(notice)
-            session.say(words)
-            message = _reply(session, aloud=not as_json)
+            said = session.say(words)
+            try:
+                message = _reply(session, aloud=not as_json)
+            except click.ClickException:
+                _take_back(session, said, opening.launch.new)
+                raise
         finally:
             session.close()
         if as_json:
@@ -117,6 +121,16 @@ def _reply(session: Session, *, aloud: bool) -> Message:
                         stream("\n")
                     raise click.ClickException(error)
     raise click.ClickException("the reply did not end; see rpchat doctor")
+
+
+def _take_back(session: Session, said: Message, new: bool) -> None:
+    """A turn that got no answer is said again by the next call: it must not stand there twice."""
+    if session.tree.head != said.id:
+        return  # a part of the reply was kept
+    if new:
+        session.store.delete_chat(session.chat.id)
+    else:
+        session.delete(said.id)
 
 
 @contextmanager

@@ -208,8 +208,8 @@ def choose_model(
         file = describe(last)
         if not file.problem:
             return _chosen(file, "used last", settings, presets)
-        gone = "is gone" if not last.exists() else file.problem
-        notices.append(f"the model used last cannot be used: {last}: {gone}")
+        cannot = f"cannot be used: {last}: {file.problem}" if last.exists() else f"is gone: {last}"
+        notices.append(f"the model used last {cannot}")
     usable = [file for file in known_models(settings) if not file.problem]
     own = [file for file in usable if not file.demo]
     if len(own) == 1:

@@ -189,6 +189,25 @@ def test_a_model_gone_since_last_time_is_one_line_and_the_next_is_used(
     answer = rpchat("say", "Hi.", "--card", ghost, "--no-save", "--json", "--max-tokens", 3)
     assert answer.status == 0
     assert answer.json["model"] == "SmolLM2-135M-Instruct.Q4_1.gguf"
-    assert answer.err.splitlines()[0] == (
-        f"rpchat: the model used last cannot be used: {tmp_path / 'gone.gguf'}: is gone"
+    assert answer.err == (
+        f"rpchat: the model used last is gone: {tmp_path / 'gone.gguf'}; "
+        "using SmolLM2-135M-Instruct.Q4_1.gguf, the demo model\n"
     )
+
+
+def test_a_turn_that_got_no_answer_is_not_kept(rpchat: Rpchat, card_file: Callable[..., Path]) -> None:
+    card = card_file("Vesna", description="A ghost. " * 400, first_mes="Boo.")
+    assert rpchat("say", "Hi.", "--card", card, "--ctx", 256, *SHORT).status == 1
+    store = Store(Folders.find().database)
+    assert store.chats() == []
+    rpchat("say", "Good evening.", "--card", card, "--seed", 3, *SHORT)
+    (chat,) = store.chats()
+    before = [message.text for message in store.open_chat(chat.id).tree.path()]
+    assert rpchat("say", "And now?", "--card", card, "--continue", "--ctx", 256, *SHORT).status == 1
+    assert [message.text for message in store.open_chat(chat.id).tree.path()] == before
+
+
+def test_a_context_is_what_was_asked_for(rpchat: Rpchat, ghost: Path) -> None:
+    answer = rpchat("say", "Hi. " * 300, "--card", ghost, "--ctx", 300, "--json", *SHORT)
+    assert answer.status == 1  # llama.cpp would have made it 512
+    assert rpchat("say", "Hi.", "--card", ghost, "--ctx", 300, "--json", *SHORT).status == 0

@@ -133,7 +133,8 @@ class Context:
         self.handle: Any = api.llama_init_from_model(model.handle, parameters)
         if not self.handle:
             raise MemoryError("llama_init_from_model gave no context")
-        self.size = int(api.llama_n_ctx(self.handle))
+        # llama.cpp rounds up to a multiple of 256; what was asked for is what a prompt may fill.
+        self.size = min(size, int(api.llama_n_ctx(self.handle)))
         self.batch_size = batch
         self.vocabulary = int(api.llama_vocab_n_tokens(model.vocab))
         self._memory: Any = api.llama_get_memory(self.handle)
