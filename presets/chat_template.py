@@ -220,7 +220,7 @@ def _render(
     cast: Cast | None = None,
 ) -> str:
     # Here, so that what needs no template does not pay for Jinja.
-    from presets.jinja_sandbox import TemplateProblem, render
+    from presets.jinja_sandbox import TemplateProblem, TemplateTooCostly, render
 
     values = {
         "messages": list(messages),
@@ -235,6 +235,8 @@ def _render(
     }
     try:
         return render(template.text, values, (cast.clock if cast else None) or _NO_DATE)
+    except TemplateTooCostly as error:
+        raise ValueError(f"the chat template cannot be used: {error}; choose another format") from error
     except TemplateProblem as error:
         raise _Unfit(str(error)) from error
 
@@ -334,7 +336,7 @@ def thinking_of(text: str, bos: str = "", eos: str = "") -> Thinking | None:
     template = ChatTemplate(text=text, bos=bos, eos=eos)
     try:
         tails = [_thoughts(_Probe(template, think).tail, pair.open, pair.close) for think in ("off", "on")]
-    except _Unfit:
+    except (_Unfit, ValueError):
         return Thinking(open=opening, close=closing, off=off)
     if pair.close in tails[0]:
         off = tails[0]

@@ -23,13 +23,13 @@ from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-__all__ = ["LARGEST_TEMPLATE", "TemplateProblem", "render"]
+__all__ = ["LARGEST_TEMPLATE", "TemplateProblem", "TemplateTooCostly", "render"]
 
 LARGEST_TEMPLATE = 128 * 1024
 """Characters; those of real models reach some 20 000."""
 LARGEST_TEXT = 1_000_000
 """Characters of one value, and of all that is written."""
-LARGEST_LIST = 20_000
+LARGEST_LIST = 50_000
 """Items of one value, those inside of items included."""
 MOST_STEPS = 200_000
 """Turns of loops, calls and outputs."""
@@ -55,6 +55,10 @@ class TemplateProblem(Exception):
     """A template that cannot be read, refuses what it is given, or takes too much; one line."""
 
 
+class TemplateTooCostly(TemplateProblem):
+    """It takes too much, and would whatever it is given."""
+
+
 class _Allowance:
     """What one rendering may still use."""
 
@@ -66,13 +70,13 @@ class _Allowance:
     def step(self) -> None:
         self.steps -= 1
         if self.steps < 0 or (self.steps % 64 == 0 and time.monotonic() > self.deadline):
-            raise TemplateProblem("it takes too long")
+            raise TemplateTooCostly("it takes too long")
 
     def write(self, text: str) -> str:
         self.step()
         self.characters -= len(text)
         if self.characters < 0:
-            raise TemplateProblem("it writes too much")
+            raise TemplateTooCostly("it writes too much")
         return text
 
 
@@ -80,17 +84,17 @@ def _weighed(value: Any) -> Any:
     """`value`, unless it is too large to go on with."""
     if isinstance(value, str):
         if len(value) > LARGEST_TEXT:
-            raise TemplateProblem("it makes too long a text")
+            raise TemplateTooCostly("it makes too long a text")
     elif isinstance(value, int):
         if value.bit_length() > 64:
-            raise TemplateProblem("it makes too large a number")
+            raise TemplateTooCostly("it makes too large a number")
     elif isinstance(value, (list, tuple, dict, set)):
         left, waiting = LARGEST_LIST, [value]
         while waiting:
             held = waiting.pop()
             left -= len(held) + 1
             if left < 0:
-                raise TemplateProblem("it makes too long a list")
+                raise TemplateTooCostly("it makes too long a list")
             items = [*held.keys(), *held.values()] if isinstance(held, dict) else held
             waiting.extend(item for item in items if isinstance(item, (list, tuple, dict, set)))
     return value
@@ -99,7 +103,7 @@ def _weighed(value: Any) -> Any:
 def _may_be_long(characters: int) -> None:
     """Before a text is made: whether it may become that long."""
     if characters > LARGEST_TEXT:
-        raise TemplateProblem("it makes too long a text")
+        raise TemplateTooCostly("it makes too long a text")
 
 
 def _allowance(context: Context) -> _Allowance:
@@ -284,7 +288,11 @@ class _Environment(ImmutableSandboxedEnvironment):
             _may_be_long(max(map(len, many), default=0) * max(times, default=0))
         if operator == "%" and isinstance(left, str):
             _plain_form(left, r"%[sd%]", "%", right)
-        return _weighed(super().call_binop(context, operator, left, right))
+        made = super().call_binop(context, operator, left, right)
+        if isinstance(made, list) and len(made) <= LARGEST_LIST:
+            # What is in it was weighed when it was made; templates add message after message to a list.
+            return made
+        return _weighed(made)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         made = super().wrap_str_format(value)
@@ -355,7 +363,7 @@ def render(source: str, values: Mapping[str, Any], clock: datetime) -> str:
     except (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise TemplateProblem(_one_line(error)) from error
     except (RecursionError, MemoryError) as error:
-        raise TemplateProblem("it takes too much") from error
+        raise TemplateTooCostly("it takes too much") from error
 
 
 def _one_line(error: Exception) -> str:

@@ -161,7 +161,8 @@ def format_for(id: str, facts: ModelFacts | None, library: PresetLibrary) -> Pro
         try:
             return template_format(facts.chat_template, facts.bos, facts.eos, source=_template_source(facts))
         except ValueError as error:
-            raise PresetError(f"{facts.file_name}: {error}; choose another format") from error
+            problem = str(error).removesuffix("; choose another format")
+            raise PresetError(f"{facts.file_name}: {problem}; choose another format") from error
     format = library.format(id)
     if facts is None or format.thinking is not None or not facts.chat_template.strip():
         return format

@@ -10,6 +10,8 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from cards.card import Card, card_from_document
@@ -286,7 +288,7 @@ BROKEN = [
     ("{% for m in messages %}{{ m.content|upper }}{% endfor %}", "alters"),
     ("{% for m in messages %}{{ m.content[:9] }}{% endfor %}", "leaves out, repeats or alters"),
     ("{% for m in messages|reverse %}{{ m.content }}{% endfor %}", "leaves out, repeats or alters"),
-    ("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", "takes too long"),
+    ("{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}", "it takes too long"),
     ("x" * 200_000, "200000 characters"),
 ]
 
@@ -309,6 +311,58 @@ def test_a_template_that_fails_later_says_so() -> None:
     )
     with pytest.raises(ValueError, match=r"does not take this chat: .*; choose another format"):
         text_of(picky, "ucucv")
+
+
+FORMATS = {name: format_of(template) for name, template in ALL.items()}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    name=st.sampled_from(sorted(ALL)),
+    spoken=st.lists(st.tuples(st.sampled_from(["user", "char", "system"]), st.text(max_size=20)), max_size=7),
+    mode=st.sampled_from(["reply", "impersonate", "continue"]),
+    note=st.sampled_from(["user", "char", "system"]),
+    tokens=st.integers(1, 900),
+)
+def test_any_chat_in_any_template(
+    name: str, spoken: list[tuple[Any, str]], mode: Mode, note: Any, tokens: int
+) -> None:
+    turns = [Turn(role, "", f"({n} {text})", f"message {n}") for n, (role, text) in enumerate(spoken)]
+    if mode == "continue":
+        turns.append(Turn("char", "", "And so", "message last"))
+    lore = [LoreInsertion("Lore.", "lore a/b", "depth", 1, note)]
+
+    def count(segments: Any) -> list[int]:
+        return [len(segment.text) for segment in segments]
+
+    asked: dict[str, Any] = {"mode": mode, "lore": lore, "options": {"thoughts": "on"}}
+    free = build(card_of(), Persona("Alex"), FORMATS[name], turns, **asked)
+    assert free.segments[-1].kind == "open"
+    assert [s.text for s in free.segments if s.source.startswith("message ")] == [t.text for t in turns]
+    assert [s.text for s in free.segments if s.source == "lore a/b"] == ["Lore."]
+    assert "zQ" not in "".join(s.text for s in free.segments if s.trusted)
+    budget = Budget(tokens, count)
+    try:
+        prompt = build(card_of(), Persona("Alex"), FORMATS[name], turns, budget=budget, **asked)
+    except PromptTooLong:
+        return
+    assert sum(prompt.tokens or ()) <= tokens
+    assert prompt.segments[-1].kind == "open"
+    assert "Keeper." in prompt.text
+    gone = [dropped.source for dropped in prompt.dropped if dropped.kind == "turn"]
+    kept = [s.source for s in prompt.segments if s.source.startswith("message ")]
+    assert [*gone, *kept] == [turn.source for turn in turns]
+
+
+def test_a_long_chat_is_laid_out_at_once() -> None:
+    turns = [Turn("user" if n % 2 else "char", "", "Hm.", f"message {n}") for n in range(4000)]
+    collected = (
+        "{% set ns = namespace(all=[]) %}{% for m in messages %}{% set ns.all = ns.all + [m] %}{% endfor %}"
+        "{% for m in ns.all %}{{ '<' ~ m.role ~ '>' ~ m.content }}{% endfor %}"
+    )
+    prompt = build(card_of(), Persona("Alex"), format_of(collected), turns)
+    assert prompt.text.count("Hm.") == 4000
+    assert prompt.text.count("<user>") == 2000
 
 
 # Thinking -----------------------------------------------------------------------------------------------
