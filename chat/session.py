@@ -12,6 +12,7 @@ from chat.counting import TokenCounts
 from chat.engine.surface import EngineSurface
 from chat.events import ReplyFailed, ReplyFinished, SessionEvent
 from chat.ids import new_id, now
+from chat.inspector import Inspector
 from chat.landing import Landing
 from chat.output import RepetitionWatch, keep_output_options, thinking_room
 from chat.prompting import greetings_of, known_options, prompt_of, turns_of
@@ -87,6 +88,7 @@ class Session:
         """Tokens of prompt and reply after the last turn; None before it."""
         self.last: Generation | None = None
         """How the last reply was made."""
+        self.inspector = Inspector()
         self._lock = threading.RLock()
         self.repetition = RepetitionWatch()
         self._counts = TokenCounts()

@@ -96,6 +96,8 @@ class Stretches:
     def events(self, seed: int, begin: Callable[[Operation[object]], None]) -> Iterator[SessionEvent]:
         """Write it. `begin` is told of each request, so that it can be stopped."""
         prompt: Prompt | None = self._prompt
+        inspector = self._session.inspector
+        inspector.tokens = []
         for number in range(MOST):
             if prompt is None:
                 break
@@ -111,6 +113,7 @@ class Stretches:
             if not isinstance(done, Done):
                 return
             self.totals.add(done)
+            inspector.tokens += done.probs
             if self.output.ended or self._stopped.is_set() or number == MOST - 1:
                 break
             pieces, prompt = self._next(done)
@@ -129,7 +132,16 @@ class Stretches:
             ban_eos=prompt.ban_eos or session.sampling.ban_eos,
             strip_names=prompt.strip_names,
             keep_leading_space=prompt.keep_leading_space,
+            dry_breakers=self._breakers(prompt),
+            probs=session.inspector.wanted,
         )
+
+    def _breakers(self, prompt: Prompt) -> list[str]:
+        """What DRY must not take for repetition: the format's markers and the names of those who speak."""
+        session = self._session
+        names = (session.card.call_name, session.persona.name)
+        texts = (*names, *session.format.control, *prompt.stops)
+        return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
     def _stretch(self, operation: Operation[Done], *, first: bool) -> Iterator[SessionEvent]:
         limit = self._prompt.think.limit

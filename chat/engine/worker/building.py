@@ -191,6 +191,7 @@ class _Builder:
                 native.add(sampler)
             elif sampler is not None:
                 native = self._history_native(sampler)
+                label = parts.head_names[before + aged]
                 parts.heads.append((label, _OnHistory(native, self._history)))
 
     def _looks_back(self, name: Sampler, names: list[str]) -> tuple[bool, Any]:
@@ -304,7 +305,7 @@ class _Builder:
         if by_age:
             parts.steps.append((parts.names[before], aged))
         if sampler is not None:
-            parts.steps.append((parts.names[before], self._history_native(sampler)))
+            parts.steps.append((parts.names[before + by_age], self._history_native(sampler)))
         self._open = None
 
     def _add_own(self, step: Step) -> None:

@@ -66,8 +66,10 @@ class Table:
         return int(array.data[selected].id) if 0 <= selected < array.size else -1
 
     def take(self, candidates: Candidates) -> None:
-        """What the last sampler left."""
-        rows = self.rows[: self._array.size]
+        """What the last sampler left. XTC cuts by moving the array's beginning."""
+        address = ctypes.cast(self._array.data, ctypes.c_void_p).value or 0
+        first = (address - self.rows.ctypes.data) // CANDIDATE.itemsize
+        rows = self.rows[first : first + self._array.size]
         candidates.ids, candidates.logits, candidates.known_weights = rows["id"], rows["logit"], None
         candidates.is_sorted = bool(self._array.sorted)
 

@@ -285,7 +285,7 @@ class Reply:
         try:
             token = chain.sample(logits, banned, biases)
         except GrammarEnd:
-            raise _NothingLeft("eos") from None
+            raise _NothingLeft("stop" if biases else "eos") from None
         except FloatingPointError as error:
             if biases:
                 raise _NothingLeft("stop") from None

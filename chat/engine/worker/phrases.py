@@ -96,17 +96,9 @@ class PhraseGuard:
     def free(self) -> list[Held]:
         """The tokens that cannot be part of a phrase any more, oldest first."""
         start = self._partial()
-        end, number = len(self._lead), 0
-        for held in self._held:
-            end += len(held.text)
-            if end > start:
-                break
-            number += 1
+        number = len(self._held) if start is None else max(self._index(start), 0)
         if self._decoder.getstate()[0]:  # a phrase may begin with the unfinished character
-            unfinished = len(self._held) - 1
-            while unfinished > 0 and self._held[unfinished].pending:
-                unfinished -= 1
-            number = min(number, unfinished)
+            number = min(number, self._first_byte(len(self._held) - 1))
         return self._release(number)
 
     def flush(self) -> list[Held]:
@@ -117,7 +109,8 @@ class PhraseGuard:
         freed = self._held[:number]
         if freed:
             del self._held[:number]
-            self._lead = ""
+            # After a way back, a phrase may begin in what is out already: then its completion is banned.
+            self._lead = (self._lead + "".join(held.text for held in freed))[-self._longest :]
             last = freed[-1].position
             self._biases = {place: biases for place, biases in self._biases.items() if place > last}
             self._tries = {place: tries for place, tries in self._tries.items() if place > last}
@@ -128,21 +121,27 @@ class PhraseGuard:
     def _text(self) -> str:
         return self._lead + "".join(held.text for held in self._held)
 
-    def _at(self, start: int) -> Held | None:
-        """The token in which a character of `_text` lies; None: before the reply."""
+    def _index(self, start: int) -> int:
+        """The held token in which a character of `_text` begins; -1: before them."""
         end = len(self._lead)
         if start < end:
-            return None
-        for held in self._held:
-            end += len(held.text)
+            return -1
+        for index, held in enumerate(self._held):
+            begin, end = end, end + len(held.text)
             if start < end:
-                return held
-        return self._held[-1]
+                return self._first_byte(index) if start == begin and held.pending else index
+        return len(self._held) - 1
+
+    def _first_byte(self, index: int) -> int:
+        """The token with which the unfinished character before a token's end began."""
+        while index > 0 and self._held[index].pending:
+            index -= 1
+        return index
 
     def _lets_stand(self, start: int) -> bool:
         """Whether a phrase that begins here was dealt with, or cannot be where `strength` is less than 1."""
-        held = self._at(start)
-        return self._strength < 1 if held is None else held.position in self._settled
+        index = self._index(start)
+        return self._strength < 1 if index < 0 else self._held[index].position in self._settled
 
     def _find(self) -> int | None:
         """Where the earliest complete phrase begins that must not stand."""
@@ -156,19 +155,20 @@ class PhraseGuard:
                 places.append(place)
         return min(places, default=None)
 
-    def _partial(self) -> int:
-        """Where the longest end of the text begins that is a phrase's beginning; the length without one."""
+    def _partial(self) -> int | None:
+        """Where the longest end of the text begins that is a phrase's beginning."""
         text = self._text
         for start in range(max(0, len(text) - self._longest + 1), len(text)):
             tail = text[start:]
             begins = any(len(phrase) > len(tail) and phrase.startswith(tail) for phrase in self._phrases)
             if begins and not self._lets_stand(start):
                 return start
-        return len(text)
+        return None
 
     def _turn_back(self, start: int) -> int:
-        held = self._at(start)
-        if held is not None:
+        index = self._index(start)
+        if index >= 0:
+            held = self._held[index]
             position = held.position
             if self._strength < 1:
                 self._settled.add(position)

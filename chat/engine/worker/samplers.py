@@ -152,7 +152,7 @@ class Chain:
             work[self._banned] = -np.inf
         if forbidden:
             work[np.fromiter(forbidden, np.int32, len(forbidden))] = -np.inf
-        if self._watch is not None and (self._biased.size or self._banned.size or forbidden or biases):
+        if self._biased.size or self._sequences or self._banned.size or forbidden or biases:
             self._tell("bans and biases")
 
     def _choose(self) -> int:

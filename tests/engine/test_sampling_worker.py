@@ -1,0 +1,199 @@
+"""Settings that need a model: banned phrases, grammars, minimum length, biases, candidates on record."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from chat.engine.client import Engine, EngineError
+from chat.engine.protocol import Done, Span, Text
+from presets.sampling import Sampling
+
+STORY = "<|im_start|>user\nTell me a story about a vampire.<|im_end|>\n<|im_start|>assistant\n"
+QUESTION = "<|im_start|>user\nAnswer with one word: yes or no?<|im_end|>\n<|im_start|>assistant\n"
+
+Prompt = Callable[[str], list[Span]]
+
+
+def reply(
+    engine: Engine, prompt: list[Span], max_tokens: int = 40, seed: int = 1, **settings: object
+) -> Done:
+    """One reply, greedy unless a temperature is given; what was shown is what it says at the end."""
+    request = {name: settings.pop(name) for name in ("stops", "probs", "ban_eos") if name in settings}
+    sampling = Sampling.model_validate({"temperature": 0, **settings})
+    operation = engine.generate(prompt, sampling, seed=seed, max_tokens=max_tokens, **request)  # type: ignore[arg-type]
+    shown = "".join(event.text for event in operation if isinstance(event, Text))
+    done = operation.result
+    assert done is not None
+    assert shown == done.text
+    return done
+
+
+def test_a_banned_phrase_is_written_around(demo: Engine, trusted: Prompt) -> None:
+    whole = reply(demo, trusted(STORY), 60)
+    words = whole.text.split()
+    phrases = [" ".join(words[3:5]).upper(), " ".join(words[10:12]), " ".join(words[20:23])]
+    done = reply(demo, trusted(STORY), 60, banned_strings=phrases)
+    assert not any(phrase.lower() in done.text.lower() for phrase in phrases)
+    assert done.text.startswith(" ".join(words[:3]))
+    assert done.rewound_tokens > 0
+    assert done.samplers[0] == "banned_strings(3)"
+    assert (done.finish_reason, done.generated_tokens) == ("length", 60)
+    again = reply(demo, trusted(STORY), 60, banned_strings=phrases)
+    assert again.text == done.text
+
+
+def test_after_going_back_the_cache_holds_what_was_written(demo: Engine, trusted: Prompt) -> None:
+    words = reply(demo, trusted(STORY), 40).text.split()
+    done = reply(demo, trusted(STORY), 40, banned_strings=[" ".join(words[3:5]), " ".join(words[10:12])])
+    after = reply(demo, trusted(STORY + done.text + "<|im_end|>\n"), 4)
+    assert after.evaluated_tokens < 8
+    assert after.broken_at is None
+
+
+def test_a_phrase_that_is_not_there_costs_nothing(demo: Engine, trusted: Prompt) -> None:
+    plain = reply(demo, trusted(STORY), temperature=0.8, repeat_penalty=1.1)
+    done = reply(demo, trusted(STORY), temperature=0.8, repeat_penalty=1.1, banned_strings=["never there"])
+    assert (done.text, done.rewound_tokens) == (plain.text, 0)
+
+
+def test_no_strength_is_no_ban(demo: Engine, trusted: Prompt) -> None:
+    plain = reply(demo, trusted(STORY))
+    done = reply(demo, trusted(STORY), banned_strings=[plain.text[:6]], banned_strength=0)
+    assert done.text == plain.text
+    weak = reply(demo, trusted(STORY), banned_strings=[plain.text[:6]], banned_strength=0.001)
+    assert weak.text == plain.text
+    assert weak.rewound_tokens > 0
+
+
+def test_a_dead_end_is_left(demo: Engine, trusted: Prompt) -> None:
+    letters = [*"abcdefghijklmnopqrst", " "]
+    done = reply(demo, trusted(STORY), 12, banned_strings=letters)
+    assert not set(letters) & set(done.text.lower())
+    everything = [chr(code) for code in range(32, 127)]
+    reply(demo, trusted(STORY), 12, banned_strings=everything, ban_eos=True)
+
+
+def test_stops_are_found_behind_held_back_text(demo: Engine, trusted: Prompt) -> None:
+    whole = reply(demo, trusted(STORY)).text
+    stop, never = whole[7:16], whole[7:30] + " never"
+    done = reply(demo, trusted(STORY), stops=[stop], banned_strings=[never])
+    assert done.text == whole[: whole.find(stop)].rstrip()
+    assert (done.finish_reason, done.stop) == ("stop", stop)
+
+
+@pytest.mark.parametrize(
+    ("grammar", "pattern"),
+    [
+        ('root ::= "maybe" | "perhaps"', r"maybe|perhaps"),
+        ('root ::= "*" [a-z ]+ "*"', r"\*[a-z ]+(\*)?"),
+        ("root ::= [0-9] [0-9] [0-9]", r"\d{3}"),
+    ],
+)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_grammar_is_followed(
+    demo: Engine, trusted: Prompt, grammar: str, pattern: str, temperature: float
+) -> None:
+    done = reply(demo, trusted(QUESTION), 12, grammar=grammar, temperature=temperature)
+    assert re.fullmatch(pattern, done.text)
+    assert "grammar" in done.samplers
+    if "\\*" not in pattern:
+        assert done.finish_reason == "eos"
+
+
+def test_a_complete_grammar_ends_the_reply_even_where_the_end_is_banned(
+    demo: Engine, trusted: Prompt
+) -> None:
+    done = reply(demo, trusted(QUESTION), grammar='root ::= "maybe"', ban_eos=True)
+    assert (done.text, done.finish_reason) == ("maybe", "eos")
+
+
+def test_a_grammar_and_banned_phrases_go_together(demo: Engine, trusted: Prompt) -> None:
+    grammar = 'root ::= ("yes" | "no" | "maybe") "."'
+    texts = [
+        reply(demo, trusted(QUESTION), grammar=grammar, banned_strings=banned).text
+        for banned in ([], ["yes"], ["yes", "no"], ["yes", "maybe"])
+    ]
+    assert set(texts[1:]) <= {"no.", "maybe."}
+    assert texts[2:] == ["maybe.", "no."]
+    nothing = reply(demo, trusted(QUESTION), grammar=grammar, banned_strings=["yes", "no", "maybe"])
+    assert nothing.finish_reason == "stop"
+    assert not any(word in nothing.text for word in ("yes", "no", "maybe"))
+
+
+@pytest.mark.parametrize("grammar", ["root ::= (", 'start ::= "a"', "root ::= missing"])
+def test_a_grammar_that_cannot_be_read_is_refused(demo: Engine, trusted: Prompt, grammar: str) -> None:
+    with pytest.raises(EngineError) as caught:
+        reply(demo, trusted(QUESTION), grammar=grammar)
+    assert caught.value.code == "request"
+    assert "grammar" in caught.value.message
+    assert reply(demo, trusted(QUESTION), 3).text
+
+
+def test_a_reply_has_its_minimum_length(demo: Engine, trusted: Prompt) -> None:
+    short = reply(demo, trusted(QUESTION), 120)
+    assert short.finish_reason == "eos"
+    least = short.generated_tokens + 15
+    done = reply(demo, trusted(QUESTION), 200, min_tokens=least)
+    assert done.generated_tokens >= least
+    assert done.finish_reason == "eos"
+
+
+def test_xtc_lets_replies_end(demo: Engine, trusted: Prompt) -> None:
+    ends = [
+        reply(demo, trusted(QUESTION), 30, seed=seed, temperature=1, xtc_probability=1, xtc_threshold=0.02)
+        for seed in range(4)
+    ]
+    assert "eos" in {done.finish_reason for done in ends}
+
+
+def test_texts_are_biased_and_banned(demo: Engine, trusted: Prompt) -> None:
+    first = reply(demo, trusted(STORY), 1).text
+    for settings in (
+        {"logit_bias": {first: -100}},
+        {"banned_tokens": [first]},
+        {"logit_bias": {first: -30.0}},
+    ):
+        done = reply(demo, trusted(STORY), 1, **settings)
+        assert done.text != first
+    assert reply(demo, trusted(STORY), 3, logit_bias={"castle": 40}).text.count("castle") == 3
+    ended = reply(demo, trusted(QUESTION), 60, banned_tokens=["<|im_end|>"])
+    assert ended.generated_tokens > reply(demo, trusted(QUESTION), 60).generated_tokens
+
+
+def test_the_candidates_are_recorded(demo: Engine, trusted: Prompt) -> None:
+    settings: dict[str, Any] = {
+        "temperature": 0.9,
+        "top_k": 40,
+        "tfs_z": 0.95,
+        "repeat_penalty": 1.2,
+        "min_p": 0.05,
+    }
+    plain = reply(demo, trusted(QUESTION), 30, **settings)
+    done = reply(demo, trusted(QUESTION), 30, probs=5, **settings)
+    assert plain.text == done.text
+    assert plain.probs == []
+    assert len(done.probs) == done.generated_tokens + (done.finish_reason == "eos")
+    assert "".join(token.text for token in done.probs[: done.generated_tokens]).strip() == done.text
+    for token in done.probs:
+        names = [step.sampler.partition("(")[0] for step in token.steps]
+        assert names[0] == "model"
+        assert [name for name in names if name in settings] == [
+            "repeat_penalty", "top_k", "tfs_z", "min_p", "temperature",
+        ]  # fmt: skip
+        for step in token.steps:
+            assert 1 <= len(step.best) <= 5
+            assert step.best == sorted(step.best, key=lambda candidate: -candidate.p)
+            assert sum(candidate.p for candidate in step.best) <= 1.0001
+        assert token.steps[-1].left <= 40
+        assert token.id in {candidate.id for candidate in token.steps[-1].best} or token.steps[-1].left > 5
+
+
+def test_taken_back_tokens_are_not_on_record(demo: Engine, trusted: Prompt) -> None:
+    words = reply(demo, trusted(STORY), 30).text.split()
+    done = reply(demo, trusted(STORY), 30, probs=3, banned_strings=[" ".join(words[3:5])])
+    assert done.rewound_tokens > 0
+    assert "".join(token.text for token in done.probs).strip() == done.text
