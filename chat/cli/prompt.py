@@ -137,8 +137,9 @@ def _budget(opening: Opening) -> Iterator[Budget | None]:
     from presets.values import Budget
 
     settings, model = opening.settings, opening.model
-    trained = (model.file.context_trained if model.file else None) or LARGEST_DEFAULT_CONTEXT
-    context = opening.launch.ctx or settings.context or min(trained, LARGEST_DEFAULT_CONTEXT)
+    context = opening.launch.ctx or settings.context or LARGEST_DEFAULT_CONTEXT
+    if model.file and model.file.context_trained:
+        context = min(context, model.file.context_trained)  # the engine goes no further either
     reply = opening.launch.max_tokens or settings.max_tokens or MAX_TOKENS
     engine = opening.start_engine()
     try:
