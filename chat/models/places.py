@@ -142,7 +142,8 @@ def ollama_name(path: Path) -> str:
 
 
 def _kcpps(home: Path) -> Iterator[Path]:
-    for folder in [*(home / part for part in PARTS_OF_HOME), *_unpacked(home, "koboldcpp")]:
+    own = [home / ".config" / "koboldcpp", home / ".local" / "share" / "koboldcpp"]
+    for folder in [*(home / part for part in PARTS_OF_HOME), *own, *_unpacked(home, "koboldcpp")]:
         yield from (file for file in _entries(folder) if file.suffix.lower() == ".kcpps")
 
 
