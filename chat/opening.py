@@ -230,8 +230,8 @@ class Opening:
         format = self.format(chat)
         with _one_line(usage=True):
             sampling = self._sampling(format, chat)
-            settings = dict(setting.split("=", 1) for setting in self.launch.settings)
-            return apply_settings(sampling, format, settings)
+            parts = (setting.partition("=") for setting in self.launch.settings)
+            return apply_settings(sampling, format, [(name, value) for name, _, value in parts])
 
     def _sampling(self, format: PromptFormat, chat: Chat | None) -> Sampling:
         asked_for, found = self.launch.sampling, self.model.match

@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from presets.errors import nearest
+
 __all__ = ["DEFAULT_ORDER", "Sampler", "Sampling"]
 
 Sampler = Literal[
@@ -47,6 +49,9 @@ def _order(value: Any) -> Any:
         return value
     written = [name.strip().replace("-", "_") if isinstance(name, str) else name for name in value]
     names = tuple(_ALSO_CALLED.get(name, name) if isinstance(name, str) else name for name in written)
+    strange = next((name for name in names if name not in DEFAULT_ORDER), None)
+    if strange is not None:
+        raise ValueError(f"there is no sampler {strange!r}{nearest(str(strange), list(DEFAULT_ORDER))}")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise ValueError(f"{twice} stands twice in the order")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,14 +26,26 @@ _ELSEWHERE = {
     "presence_pen": "presence_penalty",
     "nsigma": "top_n_sigma",
     "ban_eos_token": "ban_eos",
+    "rep_pen_slope": "repeat_penalty_slope",
+    "mirostat_mode": "mirostat",
+    "min_length": "min_tokens",
+    "grammar_string": "grammar",
+    "sampler_order": "samplers",
 }
 """What other programs call a setting."""
 
 _SWITCHES = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False}
 
 
+_LISTS = ("dry_sequence_breakers", "banned_tokens", "banned_strings")
+"""Settings of many texts: a JSON list, or one text; what is given several times is all meant."""
+
+Settings = Mapping[str, str] | Iterable[tuple[str, str]]
+"""Names and what was given for them; as pairs, a name may come several times."""
+
+
 def apply_settings(
-    sampling: Sampling, format: PromptFormat, settings: Mapping[str, str]
+    sampling: Sampling, format: PromptFormat, settings: Settings
 ) -> tuple[Sampling, dict[str, str]]:
     """`sampling` with these settings, and the options of the format and of the output among them.
 
@@ -42,45 +54,64 @@ def apply_settings(
     known = {**format.options(), **OUTPUT_OPTIONS}
     values: dict[str, Any] = {}
     options: dict[str, str] = {}
-    for given, value in settings.items():
+    written: dict[str, str] = {}
+    for given, value in settings.items() if isinstance(settings, Mapping) else settings:
         name = given.strip().replace("-", "_")
-        value = value.strip()
+        written[name] = value.strip()
         if name in Sampling.model_fields:
-            values[name] = _value(name, value)
+            _set(values, name, value)
         elif name not in known:
             names = sorted({*Sampling.model_fields, *known})
             hint = f"; did you mean {_ELSEWHERE[name]}?" if name in _ELSEWHERE else nearest(name, names)
             raise PresetError(f"there is no setting {given!r}{hint}")
         if name in known:
-            options[name] = _choice(name, value, known[name], format)
+            options[name] = _choice(name, value.strip(), known[name], format)
     try:
         return Sampling.model_validate({**sampling.model_dump(), **values}), options
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise PresetError(f"{name}={settings_value(settings, name)}: {problem}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        problem = said[0].lower() + said[1:]
+        raise PresetError(f"{name}={written.get(name, '')}: {problem}") from error
 
 
-def settings_value(settings: Mapping[str, str], name: str) -> str:
-    """What was given for `name`, however its name was written."""
-    return next((v for key, v in settings.items() if key.strip().replace("-", "_") == name), "")
-
-
-def _value(name: str, value: str) -> Any:
+def _set(values: dict[str, Any], name: str, value: str) -> None:
+    plain = value.strip()
     if name == "ban_eos":
-        return _SWITCHES.get(value.lower(), value)
-    if name == "dry_sequence_breakers":
-        return _texts(value)
-    return value
+        values[name] = _SWITCHES.get(plain.lower(), plain)
+    elif name == "mirostat":
+        values[name] = int(plain) if plain.isdecimal() else plain
+    elif name in _LISTS:
+        values[name] = [*values.get(name, ()), *_texts(value)]
+    elif name == "logit_bias":
+        values[name] = {**values.get(name, {}), **_biases(value)}
+    else:
+        values[name] = value if name == "grammar" else plain
 
 
-def _texts(value: str) -> Any:
-    """A JSON list of strings, or one string with its escapes."""
+def _biases(value: str) -> dict[str, Any]:
+    """A JSON object, or `TEXT:BIAS`."""
+    if value.strip().startswith("{"):
+        try:
+            biases = json.loads(value)
+        except ValueError as error:
+            raise PresetError(f"logit_bias={value}: not JSON: {error}") from error
+        return dict(biases)
+    text, colon, bias = value.rpartition(":")
+    if not colon or not text:
+        raise PresetError(f'logit_bias={value}: give TEXT:BIAS, or JSON such as {{"text": -5}}')
+    return {text: bias.strip()}
+
+
+def _texts(value: str) -> list[Any]:
+    """A JSON list, or one string with its escapes."""
+    is_list = value.strip().startswith("[")
     try:
-        return json.loads(value if value.startswith("[") else f'["{value}"]')
+        texts = json.loads(value if is_list else f'["{value}"]')
     except ValueError:
         return [value]
+    return texts if isinstance(texts, list) else [value]
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...], format: PromptFormat) -> str:
