@@ -62,10 +62,10 @@ def list_(by: Any, tags: tuple[str, ...], text: str, as_json: bool) -> None:
     from cards.library import filtered, in_order
 
     library = at_hand()
-    last_chats = _last_chats() if as_json or by == "chat" else {}
+    last_chats = _last_chats() if by == "chat" else {}
     cards = in_order(filtered(library.list(), tags=tags, text=text), by, last_chats)
     if as_json:
-        write_json([_values(card, last_chats) for card in cards])
+        write_json([_values(card) | _sorted_by(card, by, last_chats) for card in cards])
         return
     rows = [
         (
@@ -82,8 +82,7 @@ def list_(by: Any, tags: tuple[str, ...], text: str, as_json: bool) -> None:
     write_table(rows, empty="no card is like that" if tags or text else nothing)
 
 
-def _values(card: LibraryCard, last_chats: dict[str, datetime]) -> dict[str, Any]:
-    last = last_chats.get(card.ref)
+def _values(card: LibraryCard) -> dict[str, Any]:
     return {
         "ref": card.ref,
         "path": str(card.path),
@@ -91,11 +90,17 @@ def _values(card: LibraryCard, last_chats: dict[str, datetime]) -> dict[str, Any
         "spec": card.spec or None,
         "creator": card.creator,
         "tags": list(card.tags),
-        "tokens": card.tokens,
-        "last_chat": last.isoformat() if last else None,
         "starter": card.starter,
         "error": card.error or None,
     }
+
+
+def _sorted_by(card: LibraryCard, by: str, last_chats: dict[str, datetime]) -> dict[str, Any]:
+    """What the list is sorted by, where a card's own values do not show it."""
+    if by == "tokens":
+        return {"tokens": card.tokens}
+    last = last_chats.get(card.ref)
+    return {"last_chat": last.isoformat() if last else None} if by == "chat" else {}
 
 
 def _last_chats() -> dict[str, datetime]:
