@@ -29,9 +29,21 @@ if TYPE_CHECKING:
 @click.option("--continue", "continue_chat", is_flag=True, help="Go on with the card's last chat.")
 @click.option("--no-save", is_flag=True, help="Store nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object when the reply is whole.")
+@click.option(
+    "--probs",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    help="With --json: the N best candidates before and after each sampler, for every token.",
+)
 @click.pass_context
 def command(
-    context: click.Context, text: str, launch: Launch, continue_chat: bool, no_save: bool, as_json: bool
+    context: click.Context,
+    text: str,
+    launch: Launch,
+    continue_chat: bool,
+    no_save: bool,
+    as_json: bool,
+    probs: int | None,
 ) -> None:
     """Say one thing to a character; the reply streams to stdout and the turn is stored.
 
@@ -40,6 +52,8 @@ def command(
     """
     if launch.chat is not None and continue_chat:
         raise click.UsageError("--chat and --continue exclude each other; give one of them")
+    if probs and not as_json:
+        raise click.UsageError("--probs records for --json; give both")
     words = text_or_stdin(text)
     if not words.strip():
         raise click.UsageError("the message is empty; give a text, or - for stdin")
@@ -55,6 +69,7 @@ def command(
     with _engine(opening) as engine:
         _load(opening, engine)
         session = opening.session(engine, _passing_store(opening) if no_save else None)
+        session.inspector.wanted = probs or 0
         try:
             for notice in (*opening.notices, *session.notices):
                 warn(notice)
@@ -67,7 +82,10 @@ def command(
         finally:
             session.close()
         if as_json:
-            write_json(_values(session, message, saved=not no_save))
+            values = _values(session, message, saved=not no_save)
+            if probs:
+                values["probs"] = [token.model_dump() for token in session.inspector.tokens]
+            write_json(values)
         if message.generation is not None and message.generation.finish_reason == "cancelled":
             context.exit(INTERRUPTED)
 

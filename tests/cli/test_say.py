@@ -211,3 +211,23 @@ def test_a_context_is_what_was_asked_for(rpchat: Rpchat, ghost: Path) -> None:
     answer = rpchat("say", "Hi. " * 300, "--card", ghost, "--ctx", 300, "--json", *SHORT)
     assert answer.status == 1  # llama.cpp would have made it 512
     assert rpchat("say", "Hi.", "--card", ghost, "--ctx", 300, "--json", *SHORT).status == 0
+
+
+def test_the_candidates_of_every_token_are_recorded_when_asked_for(ghost: Path, home: Path) -> None:
+    args = ("Good evening.", "--card", ghost, "--seed", 7, "--no-save", "--set", "xtc_probability=0.5")
+    plain, watched = in_a_process(*args), in_a_process(*args, "--probs", 4)
+    assert "probs" not in plain
+    assert watched["reply"] == plain["reply"]
+    tokens = watched["probs"]
+    assert watched["generated_tokens"] <= len(tokens) <= watched["generated_tokens"] + 1
+    for token in tokens:
+        assert set(token) == {"id", "text", "steps"}
+        assert token["steps"][0]["sampler"] == "model"
+        assert len(token["steps"][0]["best"]) == 4
+        assert {candidate["text"] for step in token["steps"] for candidate in step["best"]}
+
+
+def test_candidates_need_json(rpchat: Rpchat) -> None:
+    result = rpchat("say", "Hello", "--probs", "3")
+    assert result.status == 2
+    assert "--json" in result.err
