@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from cards.card import Card
 from cards.errors import CardError, CardWarning
-from cards.library.files import read_file, save_file
+from cards.library.files import read_file, save_file, set_aside
 from cards.library.folder import CARD_ENDINGS, CardLibrary, id_in
 from cards.library.index import LibraryCard, described
 from cards.library.saving import forget_original
@@ -154,7 +154,7 @@ def _replaced(old: LibraryCard, card: Card, data: bytes) -> tuple[Path, bytes]:
         raise CardError("taken", f"{path.name} is there already; move it away first", str(path))
     save_file(path, data)
     if path != old.path:
-        os.replace(old.path, old.path.with_name(old.path.name + ".bak"))
+        set_aside(old.path)
     forget_original(old.path)
     return path, data
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from cards import limits
 from cards.errors import CardError
 
-__all__ = ["FileState", "file_state", "read_file", "save_file"]
+__all__ = ["FileState", "file_state", "read_file", "save_file", "set_aside"]
 
 
 def read_file(path: Path) -> bytes:
@@ -108,3 +108,11 @@ def save_file(
     if state is None:
         raise CardError("changed", "the file was removed while it was saved", where)
     return state
+
+
+def set_aside(path: Path) -> None:
+    """Renames a file whose place another one has taken to `NAME.bak`. Raises CardError."""
+    try:
+        os.replace(path, path.with_name(path.name + ".bak"))
+    except OSError as error:
+        raise CardError("unwritable", f"cannot be set aside: {error.strerror or error}", str(path)) from error

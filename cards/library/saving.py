@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Final
 
 from cards.card import Card, Container
 from cards.errors import CardError
-from cards.library.files import FileState, file_state, save_file
+from cards.library.files import FileState, file_state, save_file, set_aside
 from cards.library.folder import CardLibrary
 from cards.reading import read_card_file
 from cards.writing import ExportFormat, export_card
@@ -71,7 +70,7 @@ def save_card(
     if expected is not None and (now_there := file_state(path)) is not None and now_there != expected:
         raise CardError("changed", "another program has changed this file; reload or save as", str(path))
     save_file(target, data)
-    os.replace(path, path.with_name(path.name + ".bak"))
+    set_aside(path)
     return target
 
 
