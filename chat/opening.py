@@ -21,7 +21,7 @@ from chat.launch import Launch
 from chat.models import ModelChoice, ModelError, choose_model, settled_match
 from chat.settings import Folders, ModelOverride, Settings, SettingsError, reason
 from presets.errors import PresetError
-from presets.library import PresetLibrary
+from presets.library import NamedSampling, PresetLibrary
 from presets.matching import (
     ModelFacts,
     apply_settings,
@@ -236,7 +236,7 @@ class Opening:
     def _sampling(self, format: PromptFormat, chat: Chat | None) -> Sampling:
         asked_for, found = self.launch.sampling, self.model.match
         if asked_for is not None and asked_for != "auto":
-            return sampling_for(asked_for, self._facts, self.presets).sampling
+            return self._noted(sampling_for(asked_for, self._facts, self.presets))
         if chat is not None and chat.sampling is not None:
             from presets.sampling import Sampling
 
@@ -244,7 +244,12 @@ class Opening:
         facts = self._facts or ModelFacts(file_name="")
         same = found is not None and found.format == format.id
         fits = found.sampling if found and same else family_sampling(facts, format, self.presets)
-        return sampling_for(fits, facts, self.presets).sampling
+        return self._noted(sampling_for(fits, facts, self.presets))
+
+    def _noted(self, preset: NamedSampling) -> Sampling:
+        """What a preset asks for in vain is said once."""
+        self.notices += [note for note in preset.notes if note not in self.notices]
+        return preset.sampling
 
     def remember_choices(self) -> None:
         """Settle `--format` and `--sampling` for a model that was named in the same breath."""

@@ -37,6 +37,8 @@ class NamedSampling(BaseModel):
     sampling: Sampling = Sampling()
     sillytavern: dict[str, Any] | None = None
     """The file of SillyTavern's that it was imported from, as it was: what has no effect here is kept."""
+    notes: tuple[str, ...] = ()
+    """A sentence for each value that this program does not know: it is kept in `values`, without effect."""
 
 
 class PresetLibrary:
@@ -142,9 +144,10 @@ class _Shelf(Generic[Model]):
         where = str(file.path)
         model = checked(self._model, document, file.text, where)
         if isinstance(model, NamedSampling):
-            values = {"values": document.get("values") or {}}
-            sampling = checked(_SamplingValues, values, file.text, where).values
-            return model.model_copy(update={"sampling": sampling})
+            known = {name: value for name, value in model.values.items() if name in Sampling.model_fields}
+            sampling = checked(_SamplingValues, {"values": known}, file.text, where).values
+            notes = tuple(_unknown(name, where) for name in model.values if name not in known)
+            return model.model_copy(update={"sampling": sampling, "notes": notes})
         return model
 
     def _whole(self, file: _File, seen: tuple[_File, ...]) -> dict[str, Any]:
@@ -166,6 +169,11 @@ class _SamplingValues(BaseModel):
     """Only to name the line of a wrong value."""
 
     values: Sampling
+
+
+def _unknown(name: str, where: str) -> str:
+    said = f"{where}: values.{name} is kept, but has no effect: there is no such setting"
+    return said + nearest(name, sorted(Sampling.model_fields))
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

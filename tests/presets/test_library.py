@@ -98,7 +98,6 @@ BROKEN = [
     ("formats", "id: b\ntitle: A\n", r"its id is 'b', its file name says 'a'"),
     ("formats", "like: nothing\ntitle: A\n", "no format 'nothing' for it to be like"),
     ("formats", "like: a\n", "no format 'a' for it to be like"),
-    ("samplings", HEAD + "values:\n  temp: 1\n", r"a\.yaml line 4: values\.temp:"),
     ("samplings", HEAD + "values:\n  min_p: 7\n", r"a\.yaml line 4: values\.min_p:"),
     ("samplings", HEAD + "values: {temperature: .inf}\n", "line 3: values.temperature"),
 ]

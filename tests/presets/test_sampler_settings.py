@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +75,17 @@ def test_a_sampling_survives_json() -> None:
     )
     assert Sampling.model_validate(sampling.model_dump(mode="json")) == sampling
     assert Sampling().samplers == DEFAULT_ORDER
+
+
+def test_a_value_that_is_not_known_is_kept_and_said(tmp_path: Path) -> None:
+    file = tmp_path / "samplings" / "mine.yaml"
+    file.parent.mkdir()
+    file.write_text("title: Mine\nsource: me\nvalues: {temprature: 0.7, min_p: 0.1, skew: 2}\n")
+    library = PresetLibrary(tmp_path)
+    mine = library.sampling("mine")
+    assert mine.sampling == Sampling(min_p=0.1)
+    assert mine.values["skew"] == 2
+    assert len(mine.notes) == 2
+    assert "did you mean temperature?" in mine.notes[0]
+    assert "mine.yaml: values.skew is kept" in mine.notes[1]
+    assert library.problems() == []
