@@ -20,8 +20,13 @@ def data() -> Path:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty RPCHAT_HOME for each test."""
-    folder = tmp_path / "home"
+    """An empty RPCHAT_HOME for each test, and a user without models of other programs."""
+    folder, user = tmp_path / "home", tmp_path.parent / f"{tmp_path.name}-user"
+    user.mkdir()
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(user))
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "HF_HOME", "OLLAMA_MODELS"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("RPCHAT_HOME", str(folder))
     return folder
 
@@ -32,11 +37,7 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
 
     def local_only(self: socket.socket, address: Any) -> None:
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
-            "127.0.0.1",
-            "::1",
-            "localhost",
-        ):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in LOCAL:
             raise AssertionError(f"a connection to {address[0]} was tried")
         connect(self, address)
 
