@@ -117,11 +117,14 @@ def test_a_zip_in_a_zip_is_not_opened() -> None:
 
 
 def test_nothing_of_a_zip_is_ever_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    data = zipped({"card.json": json.dumps(V3), "../../evil.png": b"x", str(tmp_path / "abs.png"): b"x"})
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    monkeypatch.chdir(inner)
+    before = set(tmp_path.rglob("*"))
+    data = zipped({"card.json": json.dumps(V3), "../evil.png": b"x", str(tmp_path / "abs.png"): b"x"})
     _, warnings = read_card(data)
     assert [warning.code for warning in warnings] == ["unsafe-name"]
-    assert [path for path in tmp_path.iterdir() if path.name != "home"] == []
+    assert set(tmp_path.rglob("*")) == before
 
 
 # Memory and time ----------------------------------------------------------------------------------------
@@ -259,8 +262,9 @@ NAMES = [
 
 
 def test_a_name_is_never_a_path_and_never_the_id(tmp_path: Path) -> None:
+    tmp_path /= "here"
     folder = tmp_path / "in"
-    folder.mkdir()
+    folder.mkdir(parents=True)
     for number, name in enumerate([*NAMES, "Straße", "STRASSE", "e\u0301", "é"]):
         (folder / f"{number}.json").write_text(json.dumps({**FIELDS, "name": name}))
     library = CardLibrary(tmp_path / "cards")
