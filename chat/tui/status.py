@@ -3,6 +3,7 @@ read."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -72,65 +73,111 @@ class StatusLine(Widget):
 
 
 _MODES = {"write": " WRITE ", "edit": " EDIT ", "read": " READ "}
+CHIP = max(map(len, _MODES.values()))
+PART = " · "
+GAP = 3
+"""Cells between the pieces on the right."""
+SHORTEST_MODEL = 8
+"""Cells of a model's name that still say something."""
 
 
 def status_content(status: Status, width: int) -> Content:
-    """The line at a width in cells."""
+    """The line at a width in cells.
+
+    The left side is laid out for the longest right side that the width has room for, so that it stands still
+    while replies come and go. The model's name is shortened before anything goes; then hints go, then what
+    the turn cost, the speed and the name; the device, the format and the context stay longest.
+    """
     chip = Content.styled(
-        _MODES[status.mode], "bold $accent" if status.mode == "write" else "bold reverse $accent"
+        _MODES[status.mode].ljust(CHIP), "bold $accent" if status.mode == "write" else "bold reverse $accent"
     )
-    left, right = _left(status, width), _right(status)
-    room = width - cell_len(chip.plain) - 1
-    while _cells(left) + _cells(right) + 2 > room and (left or right):
-        weakest = max([*left, *right], key=lambda part: part.rank)
-        (left if weakest in left else right).remove(weakest)
-    left_text = " · ".join(part.text for part in left)
-    right_text = "   ".join(part.text for part in right)
-    gap = max(1, room - cell_len(left_text) - cell_len(right_text) - 1)
-    return Content.assemble(chip, " ", left_text, " " * gap, right_text, " ")
+    room = width - CHIP - 2
+    left = _left(status, room)
+    right = _right(status, room - cell_len(left) - (2 if left else 0))
+    gap = max(1, room - cell_len(left) - cell_len(right))
+    return Content.assemble(chip, " ", left, " " * gap, right, " ")
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    text: str
-    rank: int
-    """The higher, the sooner it is left out."""
-
-
-def _cells(parts: list[_Part]) -> int:
-    return sum(cell_len(part.text) + 3 for part in parts)
-
-
-def _left(status: Status, width: int) -> list[_Part]:
-    model = display_text(status.model, single_line=True, limit=22 if width < 140 else 36)
+def _left(status: Status, room: int) -> str:
+    """Model, device and format, in so many cells beside what is needed on the right."""
+    model = display_text(status.model, single_line=True)
+    format = display_text(status.format, single_line=True, limit=24)
+    before, after = "", [display_text(status.device, single_line=True, limit=24), format]
     if status.engine == "none":
-        return [_Part("no model", 1)]
+        return "no model"
     if status.engine in ("failed", "down"):
-        return [_Part("model not running", 1), _Part(model, 4)]
-    if status.engine in ("starting", "loading"):
-        share = f"loading {bar(status.loaded_fraction)} {status.loaded_fraction:.0%}"
-        return [_Part(share, 1), _Part(model, 2), _Part(display_text(status.format, single_line=True), 7)]
-    parts = [_Part(model, 6), _Part(display_text(status.device, single_line=True, limit=24), 5)]
-    return [part for part in [*parts, _Part(display_text(status.format, single_line=True), 7)] if part.text]
+        before, after = "model not running", [format]
+    elif status.engine in ("starting", "loading"):
+        before, after = f"loading {bar(status.loaded_fraction)} {status.loaded_fraction:.0%}", [format]
+    fixed = [part for part in [before, *after] if part]
+    for reserved in _reserves(status):
+        cells = room - reserved - 2
+        name = cells - sum(cell_len(part) + len(PART) for part in fixed)
+        if model and name >= min(cell_len(model), SHORTEST_MODEL):
+            shown = display_text(model, single_line=True, limit=name)
+            return PART.join(part for part in (before, shown, *after) if part)
+        if not model and name + len(PART) >= 0:
+            break
+    cells = room - _context_cells(status) - 2
+    while len(fixed) > 1 and cell_len(PART.join(fixed)) > cells:
+        fixed.pop(0 if not before else -1)
+    return display_text(PART.join(fixed), single_line=True, limit=max(cells, 0))
 
 
-def _right(status: Status) -> list[_Part]:
-    parts = []
+def _reserves(status: Status) -> Iterator[int]:
+    """Cells that the right side may need, from all that it could tell to the least that it should."""
+    context, speed = _context_cells(status), len("100 tok/s") + GAP
+    if not context:
+        yield 0
+        return
+    yield context + speed + len("read 1 999 new, 9 999 reused") + GAP
+    yield context + len("reading 1 999 of 9 999") + GAP
+    yield context + speed
+
+
+def _context_cells(status: Status) -> int:
+    return 2 * len(number(status.context)) + len("ctx /") if status.context else 0
+
+
+def _right(status: Status, room: int) -> str:
+    """The most that fits of activity, speed and context."""
+    long, short = _activity(status)
+    speed = "" if status.speed is None or status.reading is not None else _speed(status.speed)
+    context, drawn = _context(status, drawn=False), _context(status, drawn=True)
+    for pieces in (
+        (long, speed, drawn),
+        (long, speed, context),
+        (short, speed, context),
+        (speed, context),
+        (short, context),
+    ):
+        text = (" " * GAP).join(piece for piece in pieces if piece)
+        if cell_len(text) <= room:
+            return text
+    return context
+
+
+def _activity(status: Status) -> tuple[str, str]:
+    """What is being done, or what the last turn read; long and short."""
     if status.reading is not None and status.reading[1]:
         done, total = status.reading
-        parts.append(_Part(f"reading {number(done)} of {number(total)}", 1))
-    elif status.writing:
-        parts.append(_Part("writing", 3))
-    elif status.read is not None:
-        parts.append(_Part(f"read {number(status.read)} new, {number(status.reused or 0)} reused", 4))
-    if status.speed is not None and status.reading is None:
-        parts.append(
-            _Part(
-                f"{number(round(status.speed))} tok/s" if status.speed >= 10 else f"{status.speed:.1f} tok/s",
-                3,
-            )
-        )
-    if status.context:
-        used = status.context_used or 0
-        parts.append(_Part(f"ctx {bar(used / status.context)} {number(used)}/{number(status.context)}", 2))
-    return parts
+        return f"reading {number(done)} of {number(total)}", f"reading {done / total:.0%}"
+    if status.writing:
+        return "writing", "writing"
+    if status.read is not None:
+        new = f"read {number(status.read)} new"
+        return f"{new}, {number(status.reused or 0)} reused", new
+    return "", ""
+
+
+def _speed(speed: float) -> str:
+    return f"{number(round(speed))} tok/s" if speed >= 10 else f"{speed:.1f} tok/s"
+
+
+def _context(status: Status, *, drawn: bool) -> str:
+    """Tokens of the context that are used, with a bar; a dash while nobody has counted them."""
+    if not status.context:
+        return ""
+    used = status.context_used
+    share = f"{bar((used or 0) / status.context)} " if drawn else ""
+    return f"ctx {share}{'–' if used is None else number(used)}/{number(status.context)}"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from chat.tui.status import Status, bar, number, status_content
+from chat.tui.status import EngineState, Status, bar, number, status_content
 
 FULL = Status(
     engine="ready",
@@ -19,14 +21,51 @@ FULL = Status(
 )
 
 
+STATES = (
+    replace(FULL, speed=None, read=None, reused=None, context_used=None),
+    replace(FULL, mode="read"),
+    replace(FULL, reading=(1200, 2945)),
+    replace(FULL, writing=True),
+)
+"""Before the first turn, and what one turn goes through."""
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200])
-def test_it_fits_and_keeps_context_and_speed_longest(width: int) -> None:
+def test_what_goes_first_and_what_stays(width: int) -> None:
     text = status_content(FULL, width).plain
-    assert len(text) <= width
+    assert len(text) == width
+    assert "limarp-v1" in text
     assert "3 312/4 096" in text
-    assert width < 60 or "31 tok/s" in text
-    assert width < 80 or "read 34 new, 2 911 reused" in text
-    assert width < 120 or ("GPU" in text and "limarp-v1" in text and "SmolLM2-135M-Instruct" in text)
+    assert width < 60 or ("31 tok/s" in text and "GPU" in text)
+    assert width < 80 or ("SmolLM2" in text and "read 34 new" in text)
+    assert width < 100 or "read 34 new, 2 911 reused" in text
+    assert width < 120 or FULL.model in text
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200])
+def test_the_left_side_stands_still_through_a_turn(width: int) -> None:
+    left = status_content(FULL, width).plain[7:].split("  ")[0]
+    assert left.endswith("limarp-v1")
+    for status in STATES:
+        text = status_content(status, width).plain
+        assert len(text) == width
+        assert text[7:].split("  ")[0] == left
+
+
+@pytest.mark.parametrize(
+    ("width", "part"), [(60, "reading 41%"), (80, "reading 1 200 of 2 945"), (120, "reading 1 200 of 2 945")]
+)
+def test_reading_a_prompt_shows_how_far_it_is(width: int, part: str) -> None:
+    assert part in status_content(replace(FULL, reading=(1200, 2945)), width).plain
+
+
+@pytest.mark.parametrize("engine", ["starting", "loading", "ready", "failed", "none"])
+def test_nothing_dangles_before_model_and_format_are_known(engine: EngineState) -> None:
+    assert " ·" not in status_content(Status(engine=engine), 100).plain
+
+
+def test_an_unknown_context_is_no_number() -> None:
+    assert "ctx ░░░░░░░░ –/4 096" in status_content(STATES[0], 100).plain
 
 
 @pytest.mark.parametrize(
