@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cards.card import Card
@@ -47,10 +48,14 @@ def keep_output_options(session: Session) -> None:
 
 def user_finder(card: Card, persona: Persona) -> UserFinder:
     """Finds the sentences that are the user's, by name and, where the card's narrator says it, by `you`."""
-    name = persona.name or "User"
-    names = [name] if name != card.call_name else []
-    texts = [text.replace("{{user}}", name) for text in (*card.greetings[:3], card.mes_example) if text]
-    return UserFinder(names, second_person=is_second_person(texts, names))
+    return _user_finder(persona.name or "User", card.call_name, (*card.greetings[:3], card.mes_example))
+
+
+@lru_cache(maxsize=4)
+def _user_finder(user: str, char: str, texts: tuple[str, ...]) -> UserFinder:
+    names = (user,) if user != char else ()
+    said = [text.replace("{{user}}", user) for text in texts if text]
+    return UserFinder(names, second_person=is_second_person(said, names))
 
 
 def thinking_room(options: dict[str, str], context: int) -> int:

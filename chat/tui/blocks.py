@@ -247,7 +247,8 @@ class PaintedBlock:
         base = self.palette["hidden" if self.block.hidden else "base"]
         text = self.block.text
         found = marks(text, growing=self.block.growing)
-        if self._finder is not None and self.block.role == "char" and not self.block.growing:
+        # A greeting and what the user has edited stand as they were meant: only what the model wrote counts.
+        if self._finder is not None and self.block.finish and not self.block.growing:
             found += [Mark(start, end, "users") for start, end in self._finder.spans(text)]
         if not found:
             return [(0, len(text), base)]

@@ -21,6 +21,8 @@ OPENINGS = 2
 PARAGRAPHS = 3
 """Fewer have no skeleton."""
 SKELETONS = 3
+MOST_WORDS = 2000
+"""Of one reply that are looked at."""
 
 _WORD = re.compile(r"\w+(?:['’]\w+)*")
 _SHORT, _LONG = 12, 45
@@ -39,7 +41,7 @@ class Repetition:
 def find_repetition(text: str, earlier: Sequence[str]) -> Repetition | None:
     """The first that is over its threshold. `earlier` are the replies before it, newest last."""
     earlier = earlier[-LOOKED_BACK:]
-    words, others = _words(text), [_words(other) for other in earlier]
+    words, *others = [_words(one)[:MOST_WORDS] for one in (text, *earlier)]
     run = longest_shared_run(words, others)
     if run >= RUN:
         return Repetition("words", run)

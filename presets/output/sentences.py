@@ -8,11 +8,12 @@ import unicodedata
 __all__ = ["close", "next_end", "sentence_spans", "trim_incomplete"]
 
 _END = re.compile(
-    r"""[.!?…]+[\"'”’»)\]}*_`]*(?=\s|\Z)"""  # Latin: white space must follow
-    r"""|[—–-]+[\"”»][*_]*(?=\s|\Z)"""  # speech that is broken off
-    r"""|[。！？]+[”’」』）】*]*"""
+    r"""(?<![.!?…])[.!?…]++[\"'”’»)\]}*_`]*(?=\s|\Z)"""  # Latin: white space must follow
+    r"""|(?<![—–-])[—–-]++[\"”»][*_]*(?=\s|\Z)"""  # speech that is broken off
+    r"""|[。！？]++[”’」』）】*]*"""
     r"""|\n"""
 )
+_SPACES = re.compile(" *")
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sgt|Lt|Capt|vs|etc|[A-Z])\.\Z")
 _FINISHED = frozenset(".!?…*\"')}`]$_。！？”）】’」』»~")
 """SillyTavern's list of what may end a sentence, with a few more."""
@@ -35,10 +36,10 @@ def next_end(text: str, start: int = 0, *, final: bool = False) -> int | None:
         end = found.end()
         if end < start:
             continue
-        after = text[end:].lstrip(" ")
-        if not after and not final:
+        after = next(_SPACES.finditer(text, end)).end()
+        if after == len(text) and not final:
             return None
-        if (after and after[0].islower()) or _ABBREVIATION.search(text[max(0, end - 8) : end]):
+        if text[after : after + 1].islower() or _ABBREVIATION.search(text[max(0, end - 8) : end]):
             continue
         return end
     return None

@@ -15,13 +15,13 @@ from presets.output.sentences import sentence_spans
 __all__ = ["UserFinder", "is_second_person"]
 
 _HIDDEN = "\0"
-_QUOTES = re.compile(r'"[^"\n]*(?:"|\Z)|“[^”\n]*(?:”|\Z)|«[^»\n]*(?:»|\Z)|„[^“”\n]*(?:[“”]|\Z)', re.MULTILINE)
+_QUOTES = re.compile(r'"[^"\n]*(?:"|$)|“[^”\n]*(?:”|$)|«[^»\n]*(?:»|$)|„[^“”\n]*(?:[“”]|$)', re.MULTILINE)
 _ACTIONS = re.compile(r"\*+[^*\n]+(?:\*+|$)")
 
 _ADVERBS = r"(?:\s+(?:\w+ly|then|just|also|still|only|always|never|now|soon|almost|once more))*"
 _LEAD = r"(?:(?:\w+ly|then|now|again|instead|finally|still|meanwhile|for a moment|at last|in turn)\s+)?"
-_START = rf"(?:^|{_HIDDEN}|[.!?…;:—–,)])\s*(?:(?:and|but|then|while|so|yet|as)\s+)?|\b(?:as|while)\s+"
-_CLAUSE = rf"(?:{_START})[*_(\s]*{_LEAD}"
+_JOINT = r"(?:(?:and|but|then|while|so|yet|as)\s+)?"
+_CLAUSE = rf"(?:(?:^|[{_HIDDEN}.!?…;:—–,)])[*_(\s]*+{_JOINT}|\b(?:as|while)\s+)[*_(]*+{_LEAD}"
 
 _NO_ACTS = (
     "is|was|has|had|does|seems|seemed|appears|appeared|remains|remained|as|this|its|his|hers|us|yes|perhaps|"

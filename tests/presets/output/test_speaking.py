@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import pairwise
 
 import pytest
@@ -37,6 +38,7 @@ YOU = UserFinder(["Alex"], second_person=True)
         ("Alexandra nods.", []),
         ("If only Alex would stay.", []),
         ("You nod. You walk away.", []),
+        ('"Alex runs, she says\nand falls.', []),
     ],
 )
 def test_by_name(text: str, found: list[str]) -> None:
@@ -63,6 +65,18 @@ def test_by_you_in_second_person_cards(text: str, found: list[str]) -> None:
 def test_the_last_word_of_a_growing_text_waits() -> None:
     assert YOU.spans("You st", growing=True) == []
     assert YOU.spans("You step ", growing=True) == [(0, 8)]
+
+
+@pytest.mark.parametrize(
+    "piece", [" ", "Alex ", "Alex is ", ". ", "...", '"', "as ", "*", "(", ", and ", "lyly"]
+)
+def test_hostile_text_takes_no_time(piece: str) -> None:
+    text = "Alex" + piece * (20_000 // len(piece)) + "x"
+    began = time.perf_counter()
+    YOU.spans(text)
+    YOU.spans(text, growing=True)
+    is_second_person([text], ["Alex"])
+    assert time.perf_counter() - began < 3
 
 
 def test_first_and_whole_name() -> None:
