@@ -11,7 +11,7 @@ import click
 from chat.cli.options import launch_options
 from chat.launch import Launch
 
-VERBS = ("say", "prompt", "card", "chat", "model", "preset", "persona", "doctor")
+VERBS = ("say", "prompt", "card", "chat", "model", "preset", "persona", "doctor", "bench")
 
 
 class Verbs(click.Group):
