@@ -299,7 +299,7 @@ class _Builder:
             recent = self._history.recent(s.repeat_last_n)
             slope = s.repeat_penalty_slope
             penalize_by_age(logits, candidates.ids, recent, s.repeat_penalty, slope, self._size)
-            candidates.logits, candidates.known_weights, candidates.is_sorted = logits, None, False
+            candidates.logits, candidates.is_sorted = logits, False
             return -1
 
         if by_age:

@@ -20,26 +20,43 @@ Ints = npt.NDArray[Any]
 
 
 class Candidates:
-    """Tokens that may still be chosen, in parallel arrays; never empty."""
+    """Tokens that may still be chosen, and their logits, in parallel arrays; never empty.
 
-    __slots__ = ("ids", "is_sorted", "known_weights", "logits")
+    `logits` and `weights`, when given, are those of the whole vocabulary: what of them is needed is looked up
+    when it is.
+    """
 
-    def __init__(self, ids: Ints, logits: Floats, known_weights: Floats | None = None) -> None:
+    __slots__ = ("_all_logits", "_all_weights", "_logits", "ids", "is_sorted")
+
+    def __init__(self, ids: Ints, logits: Floats, weights: Floats | None = None) -> None:
         self.ids = ids
-        self.logits = logits
         self.is_sorted = False
         """True: best first."""
-        self.known_weights = known_weights
+        self._logits: Floats | None = None
+        self._all_logits = logits
+        self._all_weights = weights
+
+    @property
+    def logits(self) -> Floats:
+        if self._logits is None:
+            self._logits = self._all_logits[self.ids]
+        return self._logits
+
+    @logits.setter
+    def logits(self, logits: Floats) -> None:
+        self._logits, self._all_weights = logits, None
 
     def weights(self) -> Floats:
-        """Probabilities but for a factor: the best candidate's is 1."""
-        if self.known_weights is not None:
-            return self.known_weights
+        """Probabilities but for a factor."""
+        if self._all_weights is not None:
+            return self._all_weights[self.ids]
         return np.asarray(np.exp(self.logits - self.logits.max()), np.float32)
 
     def keep(self, places: Ints) -> None:
         """Drops all candidates but those at these places, or where a mask is true."""
-        self.ids, self.logits, self.known_weights = self.ids[places], self.logits[places], None
+        self.ids = self.ids[places]
+        if self._logits is not None:
+            self._logits = self._logits[places]
 
 
 class Table:
@@ -70,7 +87,7 @@ class Table:
         address = ctypes.cast(self._array.data, ctypes.c_void_p).value or 0
         first = (address - self.rows.ctypes.data) // CANDIDATE.itemsize
         rows = self.rows[first : first + self._array.size]
-        candidates.ids, candidates.logits, candidates.known_weights = rows["id"], rows["logit"], None
+        candidates.ids, candidates.logits = rows["id"], rows["logit"]
         candidates.is_sorted = bool(self._array.sorted)
 
 

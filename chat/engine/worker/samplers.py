@@ -166,7 +166,7 @@ class Chain:
             return likeliest
         if parts.prefilter:
             ids = self._prefilter(work, best)
-            candidates = Candidates(ids, work[ids], self._scratch[ids] if self._sharpness == 1.0 else None)
+            candidates = Candidates(ids, work, self._scratch if self._sharpness == 1.0 else None)
         else:
             candidates = self._all()
         chosen = -1
@@ -192,7 +192,7 @@ class Chain:
     def _all(self) -> Candidates:
         """Every token that is not banned."""
         ids = np.isfinite(self._work).nonzero()[0]
-        return Candidates(ids, self._work[ids])
+        return Candidates(ids, self._work)
 
     def _prefilter(self, work: Floats, best: float) -> Ints:
         """The tokens that matter: those left out have less than PREFILTER of the probability together.

@@ -45,8 +45,9 @@ class TopA:
 
     def __call__(self, candidates: Candidates) -> int:
         weights = candidates.weights()
-        # p < a p0^2 with p = w / sum and p0 = 1 / sum; the best one stays whatever rounding says.
-        candidates.keep(weights >= min(1.0, self._a / float(weights.sum(dtype=np.float64))))
+        # p < a p0^2 with p = w / sum and p0 = w0 / sum; the best one stays whatever rounding says.
+        best = float(weights.max())
+        candidates.keep(weights >= min(best, self._a * best * best / float(weights.sum(dtype=np.float64))))
         return -1
 
 
@@ -65,7 +66,7 @@ class Smoothing:
         below = candidates.logits - best
         bent = below * below * (self._square + self._cube * below)
         bent[~np.isfinite(below)] = -np.inf
-        candidates.logits, candidates.known_weights = best + bent, None
+        candidates.logits = best + bent
         candidates.is_sorted = False
         return -1
 
