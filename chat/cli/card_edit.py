@@ -148,7 +148,7 @@ class _Edit:
         draft = _draft_for(self.path)
         draft.write_text(write_markdown(self.card.document), encoding="utf-8", newline="\n")
         while True:
-            click.edit(filename=str(draft))
+            self._open_editor(draft)
             try:
                 self._save(read_back(self.card, draft.read_text(encoding="utf-8", errors="replace")))
                 break
@@ -161,6 +161,18 @@ class _Edit:
                     raise self._kept(error, draft) from error
                 break
         draft.unlink(missing_ok=True)
+
+    def _open_editor(self, draft: Path) -> None:
+        before = draft.read_bytes()
+        try:
+            click.edit(filename=str(draft))
+        except click.ClickException as error:
+            if draft.read_bytes() != before:
+                raise self._kept(error, draft) from error
+            draft.unlink()
+            raise click.ClickException(
+                f"{error.message}; EDITOR names the editor, --set does without"
+            ) from error
 
     def _again(self, error: Exception, draft: Path) -> bool:
         if not can_ask():

@@ -157,6 +157,8 @@ def export(
     folder = expanded(Path(output)) if output and output != "-" else Path()
     if len(refs) > 1 and output is not None and not folder.is_dir():
         raise click.UsageError(f"-o {output}: several cards are exported into a folder; name one that exists")
+    if output is not None and not folder.is_dir() and not folder.parent.is_dir():
+        raise click.UsageError(f"-o {output}: there is no folder {folder.parent}; make it first")
     for ref in refs:
         path, card, _ = card_at(library, ref)
         _report_losses(card, form, spec, path.name)

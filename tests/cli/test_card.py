@@ -320,6 +320,8 @@ def test_export_never_overwrites_silently(
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["Mila.charx", "Samuel.charx"]
     assert zipfile.is_zipfile(tmp_path / "out" / "Mila.charx")
     assert rpchat("card", "export", "samuel", "mila", "-o", "one.png").status == 2
+    assert rpchat("card", "export", "samuel", "-o", "no/such/folder.png").status == 2
+    assert not (tmp_path / "no").exists()
 
 
 def test_a_charx_is_v3(rpchat: Rpchat, tmp_path: Path) -> None:

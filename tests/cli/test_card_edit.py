@@ -125,6 +125,17 @@ def test_back_to_the_editor(
     assert (answer.status, turn.read_text(), data_of(vesna)["first_mes"]) == (0, "2", "One line.\nMine.")
 
 
+@pytest.mark.parametrize("program", ["false", "/no/such/editor"])
+def test_an_editor_that_fails(
+    rpchat: Rpchat, vesna: Path, monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", program)
+    answer = rpchat("card", "edit", "vesna")
+    assert (answer.status, answer.err.count("\n"), "EDITOR" in answer.err) == (1, 1, True)
+    assert drafts() == []
+
+
 THEIRS = "import json; p = Path({path!r}); d = json.loads(p.read_text()); d['data']['creator'] = 'them'; "
 THEIRS += "p.write_text(json.dumps(d)); text = text.replace('Two lines.', 'Mine.')"
 
