@@ -197,3 +197,40 @@ def test_taken_back_tokens_are_not_on_record(demo: Engine, trusted: Prompt) -> N
     done = reply(demo, trusted(STORY), 30, probs=3, banned_strings=[" ".join(words[3:5])])
     assert done.rewound_tokens > 0
     assert "".join(token.text for token in done.probs).strip() == done.text
+
+
+def test_names_and_markers_break_drys_sequences(demo: Engine, trusted: Prompt) -> None:
+    prompt = trusted("Elara Voss walks. Elara Voss sings. Elara Voss dances. Elara Voss laughs. Elara")
+    sampling = Sampling(temperature=0, dry_multiplier=8.0, dry_allowed_length=1)
+    first = {}
+    for name, breakers in (("without", ()), ("with", ("Elara Voss", "Elara", "Voss")), ("again", ())):
+        operation = demo.generate(
+            prompt, sampling, seed=1, max_tokens=3, keep_leading_space=True, dry_breakers=breakers
+        )
+        first[name] = operation.wait().text
+    assert first["with"].startswith(" Vos")
+    assert not first["without"].startswith(" Vos")
+    assert first["again"] == first["without"]
+
+
+def test_the_order_is_the_workers_too(demo: Engine, trusted: Prompt) -> None:
+    done = reply(demo, trusted(QUESTION), 2, temperature=1.5, min_p=0.1, samplers=["temperature", "min_p"])
+    assert done.samplers == ["prefilter(1e-05)", "temperature(1.5)", "min_p(0.1)", "dist"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"dynatemp_range": 0.5, "temperature": 1.0, "min_p": 0.05},
+        {"smoothing_factor": 0.3, "smoothing_curve": 1.5, "temperature": 1.0},
+        {"top_a": 0.3, "temperature": 1.0},
+        {"mirostat": 1, "temperature": 0.8},
+        {"mirostat": 2, "temperature": 0.8, "repeat_penalty": 1.1, "repeat_penalty_slope": 0.7},
+        {"adaptive_target": 0.5, "min_p": 0.05, "temperature": 1.0},
+    ],
+    ids=lambda settings: next(iter(settings)),
+)
+def test_a_seed_gives_its_text_again(demo: Engine, trusted: Prompt, settings: dict[str, Any]) -> None:
+    one, two = (reply(demo, trusted(STORY), 16, seed=5, **settings) for _ in range(2))
+    assert one.text == two.text
+    assert one.text
