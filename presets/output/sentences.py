@@ -13,6 +13,9 @@ _END = re.compile(
     r"""|[。！？]++[”’」』）】*]*"""
     r"""|\n"""
 )
+LOOKED_AT = 3000
+"""Characters before the end in which open marks and a last sentence are looked for."""
+ROUNDS = 20
 _SPACES = re.compile(" *")
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|St|Prof|Sgt|Lt|Capt|vs|etc|[A-Z])\.\Z")
 _FINISHED = frozenset(".!?…*\"')}`]$_。！？”）】’」』»~")
@@ -66,17 +69,24 @@ def close(text: str) -> str:
     A mark that opens at the very end opens nothing and goes.
     """
     text = text.rstrip()
-    while (open_marks := _open_marks(text)) and open_marks[-1][0] == len(text) - len(open_marks[-1][1]):
-        text = text[: open_marks[-1][0]].rstrip()
-        if not text:
-            return text
+    open_marks = _open_marks(text)
+    for _ in range(ROUNDS):  # a mark before one that went may be the last now
+        before = text
+        while open_marks and open_marks[-1][0] == len(text) - len(open_marks[-1][1]):
+            text = text[: open_marks.pop()[0]].rstrip()
+        if text == before or not text:
+            break
+        open_marks = _open_marks(text)
     return text + "".join(_CLOSERS[mark][0] if mark in _CLOSERS else mark for _, mark in reversed(open_marks))
 
 
 def trim_incomplete(text: str) -> str:
     """The text without a last sentence that has no end; unchanged where no other sentence would be left."""
     text = text.rstrip()
-    for end in range(len(text), 0, -1):
+    rounds = 0
+    for end in range(len(text), max(0, len(text) - LOOKED_AT), -1):
+        if rounds == ROUNDS:
+            break
         if end < len(text) and not text[end].isspace():
             continue
         last = text[end - 1]
@@ -84,6 +94,7 @@ def trim_incomplete(text: str) -> str:
             continue
         if end < len(text) and _ABBREVIATION.search(text[max(0, end - 8) : end]):
             continue
+        rounds += 1
         kept = close(text[:end])
         if end == len(text) or kept.strip():
             return kept if end < len(text) else text
@@ -92,7 +103,7 @@ def trim_incomplete(text: str) -> str:
 
 def _open_marks(text: str) -> list[tuple[int, str]]:
     """Place and text of the marks of the last line that nothing closes, outermost first."""
-    offset = text.rfind("\n") + 1
+    offset = max(text.rfind("\n") + 1, len(text) - LOOKED_AT)
     line = text[offset:]
     opened: list[tuple[int, str]] = []
     for found in _MARKS.finditer(line):
