@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 import zlib
@@ -9,9 +10,14 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from cards import limits
+from cards.avatar import picture_as_png
 from cards.card import Card
+from cards.display import display_text
 from cards.errors import CardError, CardWarning
+from cards.lorebook import LoreSettings, activate
 from cards.png import text_chunks
 from cards.reading import read_card
 from cards.writing import export_card
@@ -191,3 +197,39 @@ def test_json_that_breaks_off_names_line_and_column() -> None:
     whole = start + "x" * (9_178 - len(start) - len(end)) + end
     with pytest.raises(CardError, match="line 1 column 9179"):
         read(whole.encode())
+
+
+@pytest.mark.parametrize("date", [1_700_000_000_000, "2024-01-01T00:00:00Z", -1, 1.5, None, "", True])
+def test_odd_dates_are_kept_and_an_edit_sets_its_own(date: Any) -> None:
+    card, _ = read(document(3, creation_date=date, modification_date=date))
+    written = json.loads(export_card(card.edited("creator", "me"), "json", now=1_800_000_000))["data"]
+    assert (written["creation_date"], written["modification_date"]) == (date, 1_800_000_000)
+    assert json.loads(export_card(card, "json"))["data"]["modification_date"] == date
+
+
+def test_zero_bytes_in_a_text_stay_in_the_card_and_off_the_terminal() -> None:
+    card, _ = read(document(name="A\0B", description="x\0y"))
+    assert (card.name, json.loads(export_card(card, "json"))["data"]["description"]) == ("A\0B", "x\0y")
+    assert display_text(card.name, single_line=True) == "AB"
+
+
+def test_five_thousand_constant_entries_stay_within_the_budget() -> None:
+    entries = [
+        {"keys": [], "content": f"Entry {n}. " * 3, "constant": True, "enabled": True} for n in range(5_000)
+    ]
+    book = read(document(character_book={"entries": entries}))[0].character_book
+    assert book is not None
+    activation = activate(book, ["User: hi"], settings=LoreSettings(budget=500))
+    assert 0 < activation.tokens <= 500
+    assert len(activation.fired) + len(activation.skipped) == 5_000
+    assert all("over budget by" in skipped.why for skipped in activation.skipped)
+
+
+def test_a_portrait_of_too_many_pixels_is_refused_before_it_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (100, 100)).save(out, "JPEG")
+    monkeypatch.setattr(limits, "AVATAR_PIXELS", 9_999)
+    with pytest.raises(CardError, match="million pixels"):
+        picture_as_png(out.getvalue())

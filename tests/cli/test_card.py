@@ -190,6 +190,27 @@ def test_a_thousand_cards_with_a_bar(tmp_path: Path) -> None:
     assert b"100%" in shown
 
 
+def test_ctrl_c_stops_between_two_cards(
+    rpchat: Rpchat, card_file: WriteCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cards.library import arriving
+
+    files = [card_file(name) for name in ("A", "B", "C", "D")]
+    read = arriving.read_card
+
+    def until_c(data: bytes, filename: str) -> Any:
+        if filename == "c.json":
+            raise KeyboardInterrupt
+        return read(data, filename)
+
+    monkeypatch.setattr(arriving, "read_card", until_c)
+    answer = rpchat("card", "import", *files)
+    assert answer.status == 130
+    assert answer.out.splitlines()[-1] == "2 imported"
+    assert answer.err == "rpchat: stopped; 2 of 4 files were not looked at\n"
+    assert names(rpchat("card", "list", "--json")) == ["A", "B"]
+
+
 def test_what_bench_will_print() -> None:
     assert set(benchmarks.MEASURES) == {"lore.scan_ms", "library.list_ms"}
     assert 0 < benchmarks.lore_scan_ms(entries=200, messages=50, runs=2) < 1_000
