@@ -77,16 +77,14 @@ class Reply:
         """The whole reply. Raises GenerateError; the cache's record is true whatever happens."""
         started = time.monotonic()
         reason: FinishReason = "cancelled"
-        names: list[str] = []
-        whole = self._read()
-        read = time.monotonic()
-        if whole:
-            chain = self._new_chain()
-            names = chain.names
-            try:
+        chain = self._new_chain()  # before the reading: a grammar that is none is said at once
+        try:
+            whole = self._read()
+            read = time.monotonic()
+            if whole:
                 reason = self._write(chain)
-            finally:
-                chain.close()
+        finally:
+            chain.close()
         return Done(
             id=self._request.id,
             text=self._stream.text,
@@ -99,7 +97,7 @@ class Reply:
             broken_at=self._plan.broken_at,
             read_seconds=read - started,
             write_seconds=time.monotonic() - read,
-            samplers=names,
+            samplers=chain.names if whole else [],
             rewound_tokens=self._rewound,
             probs=self._recorder.tokens if self._recorder else [],
         )
