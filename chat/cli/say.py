@@ -119,16 +119,21 @@ def _load(opening: Opening, engine: EngineSurface) -> None:
 
 def _reply(session: Session, *, aloud: bool) -> Message:
     """Make the reply, shown as it comes when `aloud`. Ctrl+C stops it and keeps what was written."""
-    from chat.events import ReplyEmpty, ReplyFailed, ReplyFinished, TextAdded
+    from chat.events import Remark, ReplyEmpty, ReplyFailed, ReplyFinished, TextAdded
 
+    remark = ""
     with _stopping(session):
         for event in session.reply():
             match event:
                 case TextAdded(text=text) if aloud:
                     stream(text)
+                case Remark(text=text):
+                    remark = text
                 case ReplyFinished(message=message):
                     if aloud:
                         stream("\n")
+                    if remark:
+                        warn(remark)
                     return message
                 case ReplyEmpty(why=why, cancelled=cancelled):
                     if cancelled:
@@ -181,6 +186,8 @@ def _values(session: Session, message: Message, *, saved: bool) -> dict[str, Any
         "reused_tokens": made.reused_tokens,
         "generated_tokens": made.generated_tokens,
         "finish_reason": made.finish_reason,
+        "ended_by": made.ended_by or None,
+        "thinking": message.thinking or None,
         "timings": made.timings,
         "chat": session.chat.id if saved else None,
         "message": message.id if saved else None,

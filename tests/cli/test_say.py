@@ -231,3 +231,14 @@ def test_candidates_need_json(rpchat: Rpchat) -> None:
     result = rpchat("say", "Hello", "--probs", "3")
     assert result.status == 2
     assert "--json" in result.err
+
+
+def test_what_is_set_of_the_output_stays_with_the_chat(rpchat: Rpchat, ghost: Path, home: Path) -> None:
+    options = ("--set", "reply_length=short", "--set", "trim_sentences=on")
+    answer = rpchat("say", "Hi", "--card", ghost, "--json", *options, *SHORT).json
+    assert (answer["ended_by"], answer["thinking"]) == (None, None)
+    with Store(Folders.find(home).database) as store:
+        assert store.open_chat(answer["chat"]).chat.options == {
+            "reply_length": "short",
+            "trim_sentences": "on",
+        }
