@@ -54,18 +54,18 @@ class Actions:
             return True
         session.say(text)
         self._screen.show_path(follow=True)
-        self._answer(session)
+        self.answer(session)
         return True
 
     def _nothing_to_say(self, session: Session) -> bool:
         """Enter in an empty box asks for the reply that is due, and does nothing else."""
         if self.editing is None and session.wants_reply():
-            self._answer(session)
+            self.answer(session)
         else:
             self._screen.tell("There is nothing to send yet.")
         return False
 
-    def _answer(self, session: Session) -> None:
+    def answer(self, session: Session) -> None:
         """The character's turn; a session waits by itself for a model that is still being loaded."""
         if self._screen.engine.state == "failed":
             self._screen.load_again()
@@ -75,7 +75,7 @@ class Actions:
         """Some formats have no greeting: the character speaks first, as soon as it can."""
         session = self._screen.session
         if session is not None and not session.path() and session.wants_reply() and self._screen.has_model:
-            self._answer(session)
+            self.answer(session)
 
     def impersonate(self) -> None:
         """The model writes the user's next turn into the box."""
@@ -201,7 +201,7 @@ class Actions:
         self._screen.show_path(follow=True)
         self._screen.composer.set_text(self._draft)
         if changed and session.wants_reply():
-            self._answer(session)
+            self.answer(session)
 
     @property
     def draft(self) -> str:
@@ -219,7 +219,7 @@ class Actions:
             return
         session.delete(target.id)
         self._screen.show_path()
-        self._screen.tell("Deleted; /undo brings it back.")
+        self._screen.tell("Deleted; Alt+U or /undo brings it back.")
 
     def undo(self) -> None:
         """Bring back what was deleted last."""

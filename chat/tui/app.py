@@ -18,6 +18,7 @@ from textual.theme import Theme
 from textual.worker import Worker, WorkerState
 
 from chat.launch import Launch
+from chat.tui.composer import Composer
 from chat.tui.desk import Desk
 from chat.tui.engine import EngineChanged, EngineStatus, Failed, load_model, ready
 from chat.tui.keys import teach_alt_enter
@@ -57,6 +58,8 @@ class RpchatApp(App[int]):
         self.chat = ChatScreen()
         self.failure = ""
         """One line for stderr when the program had to give up."""
+        self.unsent = ""
+        """What stood in the box then."""
         self._leaving = False
         self.register_theme(RPCHAT)
         self.register_theme(SIXTEEN)
@@ -201,6 +204,8 @@ class RpchatApp(App[int]):
     def give_up(self, line: str, exit_status: int) -> None:
         """End with one line for stderr."""
         self.failure = line
+        if self.chat.query(Composer):
+            self.unsent = self.chat.composer.text
         if self.engine is not None:
             self.engine.close()
         self.exit(exit_status, return_code=exit_status)
@@ -242,4 +247,6 @@ def run(launch: Launch) -> int:
         from cards.display import display_text
 
         print(f"rpchat: {display_text(app.failure, single_line=True)}", file=sys.stderr)
+        if app.unsent:
+            print(f"not sent: {display_text(app.unsent)}", file=sys.stderr)
     return status if status is not None else app.return_code or 0

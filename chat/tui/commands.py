@@ -73,6 +73,7 @@ COMMANDS: tuple[Command, ...] = (
         "Impersonate",
         "Let the model write your next turn into the box",
         ("impersonate",),
+        keys=("alt+i",),
         needs_model=True,
     ),
     Command(
@@ -150,11 +151,19 @@ COMMANDS: tuple[Command, ...] = (
         "Delete",
         "Take a message and what follows it away",
         ("delete",),
+        keys=("alt+d",),
         letters=("d",),
         hint="delete",
     ),
     Command(
-        "undo", "Messages", "Undo", "Bring back what was deleted last", ("undo",), letters=("u",), hint="undo"
+        "undo",
+        "Messages",
+        "Undo",
+        "Bring back what was deleted last",
+        ("undo",),
+        keys=("alt+u",),
+        letters=("u",),
+        hint="undo",
     ),
     Command(
         "thought",
@@ -162,10 +171,18 @@ COMMANDS: tuple[Command, ...] = (
         "Thought",
         "Open or fold what the model thought before a message",
         ("thought",),
+        keys=("alt+t",),
         letters=("t",),
     ),
     Command(
-        "copy", "Messages", "Copy", "Copy a message to the clipboard", ("copy",), letters=("y",), hint="copy"
+        "copy",
+        "Messages",
+        "Copy",
+        "Copy a message to the clipboard",
+        ("copy",),
+        keys=("alt+y",),
+        letters=("y",),
+        hint="copy",
     ),
     Command(
         "new",
@@ -238,18 +255,18 @@ def read_line(text: str) -> Line:
     """A slash word alone, or as the last line below a draft, is a command; `//` begins a text with a
     slash."""
     body, _, last = text.rstrip().rpartition("\n")
+    word, _, argument = last[1:].partition(" ")
+    command = BY_WORD.get(word.lower())
     if not body:
         if not last.startswith("/"):
             return Line(text=text)
         if last.startswith("//"):
             return Line(text=last[1:])
-        word, _, argument = last[1:].partition(" ")
-        command = BY_WORD.get(word.lower())
         if command is None:
             return Line(unknown=word)
         return Line(command=command, argument=argument.strip())
-    if last[:1] == "/" and last[1:].lower() in BY_WORD:
-        return Line(command=BY_WORD[last[1:].lower()], draft=body)
+    if last[:1] == "/" and command is not None and (command.argument or not argument):
+        return Line(command=command, argument=argument.strip(), draft=body)
     if last[:2] == "//" and last[2:].lower() in BY_WORD:
         return Line(text=f"{body}\n{last[1:]}")
     return Line(text=text[1:] if text.startswith("//") else text)

@@ -13,6 +13,7 @@ from textual.widgets import TextArea
 
 from cards.display import display_text
 from chat.tui.commands import completion
+from chat.tui.keys import unprinted
 
 NEW_LINE = frozenset({"ctrl+j", "alt+enter", "shift+enter", "ctrl+enter", "shift+\r", "ctrl+\r", "alt+\r"})
 """Keys that begin a new line, among them the names that xterm's modifyOtherKeys ends up with."""
@@ -92,6 +93,8 @@ class Composer(TextArea):
             self.scroll_cursor_visible()
         elif self._leads_out(key):
             self.post_message(self.ReadingWanted())
+        elif character := unprinted(event):
+            self.replace(character, *self.selection, maintain_selection_offset=False)
         elif key != "tab":
             return  # TextArea's own handler comes next
         event.stop()

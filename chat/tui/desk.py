@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from chat.session import Session
     from chat.tui.app import RpchatApp
 
+NOTICE_SECONDS = 10.0
+"""How long it is said what was remarkable about opening a chat."""
+
 
 class Desk:
     """Has one chat on it, or none yet."""
@@ -23,6 +26,10 @@ class Desk:
         """How the open chat was opened; None until the settings are read."""
         self.session: Session | None = None
         self._drafts: dict[str, str] = {}
+        self._before: str | None = None
+        """Id of the chat that was left for one that is being opened."""
+        self._failure = ""
+        """Why that one could not be opened."""
 
     # The start ----------------------------------------------------------------------------------------------
 
@@ -70,29 +77,40 @@ class Desk:
     def _leave(self) -> None:
         if self.session is not None:
             self._drafts[self.session.chat.id] = self._app.chat.actions.draft
+            self._before = self.session.chat.id
             self.session.close()
             self.session = None
+            self._app.chat.leave_session()
 
     def opened(self, opened: ChatOpened) -> None:
-        """Show it. What was typed while the first chat was being opened stays in the box."""
+        """Show it. What was typed while it was being opened stays in the box."""
         chat = self._app.chat
         self.opening, self.session = opened.opening, opened.session
         if self._app.engine is None:
             opened.session.engine = None
-        typed = chat.composer.text if chat.session is None else ""
-        chat.show_session(opened.session, self._drafts.get(opened.session.chat.id, typed))
-        for notice in opened.opening.notices:
-            chat.tell(notice)
+        self._before = None
+        drafts = self._drafts.get(opened.session.chat.id, ""), chat.composer.text
+        chat.show_session(opened.session, "\n".join(draft for draft in drafts if draft))
+        # How to get a model stands in the banner.
+        choice = vars(opened.opening).get("model")
+        said = choice.notices if choice is not None and choice.path is None else ()
+        notices = [self._failure, *opened.opening.notices, *opened.session.notices]
         opened.opening.notices.clear()
+        self._failure = ""
+        remarks = [notice for notice in notices if notice and notice not in said]
+        if remarks:
+            chat.tell("\n".join(remarks), NOTICE_SECONDS)
 
     def failed(self, failed: ChatFailed) -> None:
-        """At the start there is nothing to show; later the chat before comes back, with the reason."""
-        before = self._app.chat.session
+        """At the start there is nothing to show; later the chat before comes back, with the reason. What was
+        sent meanwhile is in the box again."""
+        self._app.chat.outbox.take_back()
+        before, self._before = self._before, None
         if before is None or self.opening is None:
             self._app.give_up(failed.line, failed.exit_status)
             return
-        self._app.notify(failed.line, severity="error", markup=False, timeout=10)
-        self.open(self.opening.another(chat=before.chat.id))
+        self._failure = failed.line
+        self.open(self.opening.another(chat=before))
 
     def close(self) -> str:
         """Leave the chat and the store, blocking for a moment; one line when something could not be kept."""
@@ -125,6 +143,7 @@ class Desk:
                 self.open_card("samuel")
 
         if self.opening is not None:
+            self._app.chat.outbox.take_back()
             self._app.push_screen(LibraryScreen(self.opening.library), picked)
 
     def pick_chat(self, words: str = "") -> None:

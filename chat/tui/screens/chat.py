@@ -13,18 +13,20 @@ from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Horizontal, Vertical
-from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 from textual.worker import Worker, WorkerState
 
 from cards.display import display_text
 from chat.tui.actions import Actions
+from chat.tui.around import READ_ONLY, REMARK_SECONDS, Around
 from chat.tui.banner import Banner
 from chat.tui.card_pane import CardPane
-from chat.tui.commands import COMMANDS, key_name, read_line
+from chat.tui.commands import COMMANDS, read_line
 from chat.tui.composer import Composer
 from chat.tui.engine import EngineStatus
+from chat.tui.meter import Counted, Meter
+from chat.tui.outbox import Outbox
 from chat.tui.replies import AGAIN, Ended, Replies, Said
 from chat.tui.status import StatusLine
 from chat.tui.transcript import Transcript
@@ -46,9 +48,10 @@ def _bindings() -> list[BindingType]:
         if command.id and command.bound and command.keys:
             keys = ",".join(command.keys)
             bound.append(Binding(keys, f"command('{command.id}')", command.title, show=False, priority=True))
-        if command.id and command.letters:
-            keys = ",".join(letter for letter in command.letters if letter != "escape")
-            bound.append(Binding(keys, f"letter('{command.id}')", command.title, show=False))
+        for letter in command.letters:
+            if command.id and letter != "escape":
+                action = "letter" if len(letter) == 1 else "reading_key"
+                bound.append(Binding(letter, f"{action}('{command.id}')", command.title, show=False))
     return bound
 
 
@@ -66,6 +69,9 @@ class ChatScreen(Screen[None]):
         self.actions = Actions(self)
         self.replies = Replies(self)
         self.engine = EngineStatus()
+        self.meter = Meter(self)
+        self.outbox = Outbox(self)
+        self.around = Around(self)
         self._leaving = False
         """Ctrl+C was pressed with nothing to stop or clear; again leaves."""
 
@@ -77,6 +83,7 @@ class ChatScreen(Screen[None]):
                 yield Static(id="header")
                 yield Transcript(id="transcript")
                 yield Banner(id="banner")
+                yield Static(id="remark")
                 yield Composer(id="composer")
         yield StatusLine(id="status")
 
@@ -136,13 +143,24 @@ class ChatScreen(Screen[None]):
         self.composer.set_text(draft)
         self.composer.history.clear()
         self.transcript.cursor = None
+        self.around.hush()
         self.show_path(follow=True)
         if len(session.path()) < 2:
             self.transcript.show_top()
         self.show_engine(self.engine)
-        self.actions.begin_chat()
-        for notice in session.notices:
-            self.tell(notice)
+        if self.outbox.say_all(session):
+            self.show_path(follow=True)
+            self.actions.answer(session)
+        else:
+            self.actions.begin_chat()
+
+    def leave_session(self) -> None:
+        """Another chat is being opened: what stands there is for the eye, what is typed is for the next."""
+        self.session = None
+        self.actions = Actions(self)
+        self.around.hush()
+        self.composer.set_text("")
+        self.show_state()
 
     def show_path(self, *, follow: bool = False) -> None:
         """The active path as it stands now; `follow` goes to its end."""
@@ -167,7 +185,7 @@ class ChatScreen(Screen[None]):
         """The model is being loaded, is ready, or is not there."""
         was, self.engine = self.engine.state, status
         if self.session is not None:
-            self.session.model_problem = status.lines[0] if status.state == "failed" else ""
+            self.session.model_problem = status.lines[0] if status.state in ("failed", "none") else ""
         read_only = status.state == "none"
         self.composer.disabled = read_only
         if read_only:
@@ -181,81 +199,11 @@ class ChatScreen(Screen[None]):
 
     def show_state(self) -> None:
         """Everything around the transcript: header, box, hints, status line."""
-        session, engine = self.session, self.engine
-        last = session.last if session is not None else None
-        wrote = last.timings.get("write", 0.0) if last else 0.0
-        self.status.change(
-            mode="read" if self.reading else "edit" if self.actions.editing else "write",
-            engine=engine.state,
-            model=engine.model,
-            device=engine.device,
-            loaded_fraction=engine.fraction,
-            format=session.format.id if session is not None else "",
-            context_used=session.context_used if session is not None else None,
-            context=engine.context,
-            speed=last.generated_tokens / wrote if last and wrote > 0 and last.generated_tokens else None,
-            read=last.evaluated_tokens if last and last.evaluated_tokens else None,
-            reused=last.reused_tokens if last else None,
-        )
-        if not self.replies.running:
-            self.status.change(reading=None, writing=False)
-        self._show_header()
-        self._show_box()
+        self.around.show()
 
-    def _show_header(self) -> None:
-        session = self.session
-        if session is None:
-            self.query_one("#header", Static).update(Content.styled("opening the chat …", "$note"))
-            return
-        name = display_text(session.card.name, single_line=True, limit=30)
-        title = display_text(
-            session.chat.title, single_line=True, limit=max(8, min(60, self.size.width - 36))
-        )
-        beside = self.has_class("-wide") or self.has_class("-vast")  # the column there has the name
-        parts = [] if beside else [Content.styled(name, "bold $character")]
-        if title:
-            parts.append(Content.styled(title if beside else f"  {title}", "$note"))
-        header = self.query_one("#header", Static)
-        header.update(Content.assemble(*parts))
-        header.display = bool(parts)
-
-    def _show_box(self) -> None:
-        box, session = self.composer, self.session
-        name = display_text(session.card.call_name, single_line=True, limit=30) if session is not None else ""
-        editing = self.actions.editing
-        box.set_class(editing is not None, "-editing")
-        if editing is not None:
-            box.border_title = Content("editing · Enter keeps both · Esc leaves it as it is")
-        elif self.replies.waiting:
-            box.border_title = Content(f"{self.replies.waiting}, {name} answers then · Esc stops")
-        elif self.replies.running:
-            doing = "reading" if self.status.status.reading else "writing"
-            box.border_title = Content(f"{name} is {doing} · Esc stops")
-        else:
-            box.border_title = None
-        if self.engine.state == "none":
-            box.placeholder = Content("Read only: there is no model to answer.")
-        else:
-            box.placeholder = Content(f"Say something to {name}" if name else "Say something")
-        box.border_subtitle = Content(self._hints())
-
-    def _hints(self) -> str:
-        """The keys that matter most now, as many as fit."""
-        room = self.composer.size.width - 4
-        hints = []
-        for command in COMMANDS:
-            key = command.letters[:1] if self.reading else command.keys[:1]
-            if command.needs_model and not self.has_model:
-                continue
-            if command.hint and key and not (self.reading and command.id == "read"):
-                hints.append(f"{key_name(key[0])} {command.hint}")
-        while hints and len(" · ".join(hints)) > room:
-            del hints[-2 if len(hints) > 1 else -1]  # help stays longest
-        return " · ".join(hints)
-
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, seconds: float = REMARK_SECONDS) -> None:
         """A passing remark."""
-        self.notify(display_text(text), markup=False, timeout=4)
+        self.around.tell(text, seconds)
 
     def load_again(self) -> None:
         """Try once more to load the model."""
@@ -269,7 +217,7 @@ class ChatScreen(Screen[None]):
     def focus_composer(self) -> None:
         """To composing mode; without a model there is nothing to compose."""
         if self.composer.disabled:
-            self.tell("Read only: there is no model to answer.")
+            self.tell(f"{READ_ONLY} Ctrl+L shows the chats, F1 the keys.")
         else:
             self.composer.focus()
 
@@ -308,12 +256,22 @@ class ChatScreen(Screen[None]):
         self.actions.run(command_id)
 
     def action_letter(self, command_id: str) -> None:
-        """A letter of reading mode."""
+        """A letter of reading mode. Where there is nothing but reading mode, whoever types means to write, so
+        that letters do nothing there."""
+        if self.has_model:
+            self.action_reading_key(command_id)
+        elif self.reading:
+            self.focus_composer()
+
+    def action_reading_key(self, command_id: str) -> None:
+        """Another key of reading mode."""
         if self.reading:
             self.actions.run(command_id)
 
     def action_escape(self) -> None:
-        """Stop the reply; else leave reading mode; else leave the edit."""
+        """Take back what waits to be said; else stop the reply; else leave reading mode; else the edit."""
+        if self.outbox.take_back():
+            return
         if self.replies.running:
             self.replies.stop()
         elif self.reading:
@@ -359,6 +317,9 @@ class ChatScreen(Screen[None]):
     def _send(self, text: str) -> None:
         from chat.store import StoreError
 
+        if self.rpchat.desk.session is None and text.strip():
+            self.outbox.keep(text)
+            return
         editing = self.actions.editing is not None
         try:
             sent = self.actions.send(text)
@@ -378,6 +339,11 @@ class ChatScreen(Screen[None]):
     @on(Said)
     def _said(self, said: Said) -> None:
         self.replies.show(said.event)
+
+    @on(Counted)
+    def _counted(self, counted: Counted) -> None:
+        self.meter.counted(counted)
+        self.show_state()
 
     @on(Ended)
     def _ended(self, ended: Ended) -> None:

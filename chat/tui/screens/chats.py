@@ -18,6 +18,7 @@ from textual.widgets.option_list import Option
 from cards.display import display_text
 from chat.records import ChatSummary, Found
 from chat.store import Store, StoreError
+from chat.tui.keys import Field
 
 
 class ChatsScreen(ModalScreen["str | None"]):
@@ -59,7 +60,7 @@ class ChatsScreen(ModalScreen["str | None"]):
     def compose(self) -> ComposeResult:
         """Search, list, keys."""
         with Vertical():
-            yield Input(self._words, placeholder="Search names and everything that was said", id="words")
+            yield Field(self._words, placeholder="Search names and everything that was said", id="words")
             yield OptionList()
             yield Static(
                 Content("Enter opens · Ctrl+D deletes · Ctrl+Z brings back · Esc back"), classes="keys"

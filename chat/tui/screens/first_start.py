@@ -16,6 +16,7 @@ from cards.display import display_text
 from chat.settings import Settings, SettingsError
 from chat.tui.composer import Composer
 from chat.tui.engine import EngineStatus
+from chat.tui.keys import Field
 from presets.values import Persona
 
 
@@ -55,7 +56,7 @@ class FirstStart(Screen[None]):
                 classes="text",
             )
             yield Static(Content("Your name"), classes="label")
-            yield Input(placeholder="User", id="name")
+            yield Field(placeholder="User", id="name")
             yield Static(Content("A few words about you, which the character knows"), classes="label")
             yield Composer(id="persona")
             yield Static(Content("Enter goes on"), id="keys")

@@ -21,11 +21,11 @@ class TooSmall(Screen[None]):
 
     DEFAULT_CSS = """
     TooSmall { align: center middle; overflow: hidden; }
-    TooSmall > Static { width: 100%; text-align: center; height: auto; }
+    TooSmall > Static { width: auto; max-width: 100%; height: auto; }
     """
 
     def compose(self) -> ComposeResult:
-        """Three short lines."""
+        """Two short lines."""
         yield Static()
 
     def on_mount(self) -> None:
