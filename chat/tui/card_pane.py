@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.color import Color as RichColor
@@ -17,7 +18,7 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from cards.card import Card
-from cards.display import display_text
+from cards.display import cells, display_text
 from chat.tui.portrait import Cell, Colours, Picture, PortraitError, halfblocks, initials
 
 WIDTH = 28
@@ -133,12 +134,22 @@ class CardPane(Vertical):
         self.query_one(Portrait).show_card(card, colours)
         self._say(".name", display_text(card.name, single_line=True, limit=80))
         self._say(".about", first_sentences(display_text(card.creator_notes, single_line=True)))
-        self._say(".tags", display_text(" · ".join(card.tags), single_line=True, limit=TAGS_CELLS))
+        self._say(".tags", whole_tags(card.tags, TAGS_CELLS))
 
     def _say(self, selector: str, text: str) -> None:
         widget = self.query_one(selector, Static)
         widget.update(Content(text))
         widget.display = bool(text)
+
+
+def whole_tags(tags: Sequence[str], limit: int) -> str:
+    """As many tags as fit in so many cells, one long first one cut; `…` stands for the others."""
+    shown = [display_text(tag, single_line=True, limit=limit) for tag in tags]
+    shown = [tag for tag in shown if tag]
+    count = len(shown)
+    while len(shown) > 1 and cells(" · ".join(shown)) + (2 if len(shown) < count else 0) > limit:
+        shown.pop()
+    return " · ".join(shown) + (" …" if len(shown) < count else "")
 
 
 def first_sentences(text: str, length: int = NOTES_LENGTH) -> str:

@@ -15,10 +15,13 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from cards.display import display_text
+from cards.display import cells, display_text
 from chat.records import ChatSummary, Found
 from chat.store import Store, StoreError
 from chat.tui.keys import Field
+
+WIDTH = 100
+"""Cells of the list with its frame, at most."""
 
 
 class ChatsScreen(ModalScreen["str | None"]):
@@ -87,8 +90,13 @@ class ChatsScreen(ModalScreen["str | None"]):
         wanted = words.casefold()
         named = [chat for chat in self._chats if wanted in f"{chat.card_name}\n{chat.title}".casefold()]
         found = self._search(words) if words else []
-        rows = [(chat.id, _chat_label(chat, chat.id == self._current)) for chat in named]
-        rows += [(hit.chat_id, _found_label(hit)) for hit in found]
+        width = min(self.app.size.width, WIDTH) - 6
+        room = max(8, min(NAME_CELLS, width - WHEN_CELLS - len("   99 messages · open") - 2))
+        column = max((cells(_name(chat, room)) for chat in named), default=0)
+        rows = [
+            (chat.id, _chat_label(chat, column, width, current=chat.id == self._current)) for chat in named
+        ]
+        rows += [(hit.chat_id, _found_label(hit, width)) for hit in found]
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([Option(label) for _, label in rows])
@@ -148,32 +156,48 @@ class ChatsScreen(ModalScreen["str | None"]):
         self.dismiss(None)
 
 
-def _chat_label(chat: ChatSummary, current: bool) -> Content:
-    name = display_text(chat.title or chat.card_name, single_line=True, limit=28)
-    about = f"{ago(chat.updated)} · {chat.messages} {'message' if chat.messages == 1 else 'messages'}"
+NAME_CELLS = 28
+WHEN_CELLS = len("yesterday 23:59")
+
+
+def _name(chat: ChatSummary, limit: int) -> str:
+    return display_text(chat.title or chat.card_name, single_line=True, limit=limit)
+
+
+def _chat_label(chat: ChatSummary, name_cells: int, width: int, *, current: bool) -> Content:
+    """Name, time and messages in columns; what was said last below."""
+    count = f"{chat.messages:>4} {'message' if chat.messages == 1 else 'messages'}"
+    name = _name(chat, name_cells)
     return Content.assemble(
-        Content.styled(name, "bold $character"),
+        Content.styled(name + " " * (name_cells - cells(name)), "bold $character"),
         "  ",
-        Content.styled(about + (" · open" if current else ""), "$note"),
-        f"\n  {display_text(chat.last_line, single_line=True, limit=84)}",
+        Content.styled(when(chat.updated).ljust(WHEN_CELLS), "$foreground"),
+        Content.styled(f"  {count}{' · open' if current else ''}", "$note"),
+        f"\n  {display_text(chat.last_line, single_line=True, limit=width - 3)}",
     )
 
 
-def _found_label(hit: Found) -> Content:
-    who = display_text(f"{hit.card_name} · {hit.name}", single_line=True, limit=40)
+def _found_label(hit: Found, width: int) -> Content:
+    who = display_text(
+        f"{hit.card_name} · {hit.name}", single_line=True, limit=max(8, width - WHEN_CELLS - 3)
+    )
     return Content.assemble(
         Content.styled(who, "$person"),
         "  ",
-        Content.styled(ago(hit.created), "$note"),
-        f"\n  {display_text(hit.excerpt, single_line=True, limit=84)}",
+        Content.styled(when(hit.created), "$foreground"),
+        f"\n  {display_text(hit.excerpt, single_line=True, limit=width - 3)}",
     )
 
 
-def ago(moment: datetime, now: datetime | None = None) -> str:
-    """How long ago, in the largest unit that fits."""
-    seconds = ((now or datetime.now(UTC)) - moment).total_seconds()
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        count = int(seconds // size)
-        if count >= 1:
-            return f"{count} {unit}{'' if count == 1 else 's'} ago"
-    return "just now"
+def when(moment: datetime, now: datetime | None = None) -> str:
+    """Day and time on this machine's clock: `today 11:05`, `3 Nov 11:05`, `2024-11-03 11:05`."""
+    here = moment.astimezone()
+    today = (now or datetime.now(UTC)).astimezone().date()
+    days = (today - here.date()).days
+    if days in (0, 1):
+        day = "yesterday" if days else "today"
+    elif here.year == today.year:
+        day = f"{here.day} {here:%b}"
+    else:
+        day = here.date().isoformat()
+    return f"{day} {here:%H:%M}"

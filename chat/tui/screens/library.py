@@ -14,8 +14,13 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from cards.display import display_text
+from cards.display import cells, display_text
 from cards.library import CardLibrary, LibraryCard
+from chat.tui.card_pane import whole_tags
+
+WIDTH = 84
+"""Cells of the list with its frame, at most."""
+NAME_CELLS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +78,11 @@ class LibraryScreen(ModalScreen["Picked | None"]):
         self._cards = cards
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options([Option(card_label(card), disabled=bool(card.error)) for card in cards])
+        column = max((cells(_name(card)) for card in cards), default=0)
+        width = min(self.app.size.width, WIDTH) - 9
+        options.add_options(
+            [Option(card_label(card, column, width), disabled=bool(card.error)) for card in cards]
+        )
         options.highlighted = next((n for n, card in enumerate(cards) if not card.error), None)
         options.focus()
 
@@ -104,12 +113,19 @@ class LibraryScreen(ModalScreen["Picked | None"]):
         self.dismiss(None)
 
 
-def card_label(card: LibraryCard) -> Content:
-    """Name, and tags or what is wrong."""
-    name = display_text(card.name, single_line=True, limit=32)
+def card_label(card: LibraryCard, name_cells: int, width: int) -> Content:
+    """Name, and in a column beside it tags or what is wrong."""
+    name = _name(card)
+    name += " " * (name_cells - cells(name) + 2)
+    room = max(8, width - cells(name))
     if card.error:
         return Content.assemble(
-            name, "  ", Content.styled(display_text(card.error, single_line=True), "$error")
+            name, Content.styled(display_text(card.error, single_line=True, limit=room), "$error")
         )
-    tags = display_text(" · ".join(card.tags), single_line=True, limit=44)
-    return Content.assemble(Content.styled(name, "bold"), "  ", Content.styled(tags, "$note"))
+    return Content.assemble(
+        Content.styled(name, "bold"), Content.styled(whole_tags(card.tags, room), "$note")
+    )
+
+
+def _name(card: LibraryCard) -> str:
+    return display_text(card.name, single_line=True, limit=NAME_CELLS)
