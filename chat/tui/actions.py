@@ -229,6 +229,7 @@ class Actions:
         session = self._screen.session
         if session is None:
             return
+        self._screen.around.hush()
         if session.undo() is None:
             self._screen.tell("Nothing was deleted.")
         self._screen.show_path()

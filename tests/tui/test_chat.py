@@ -152,6 +152,7 @@ async def test_alt_keys_act_with_a_draft_in_the_box(play: Any) -> None:
         assert p.texts == [GREETING, "Hi"]
         await p.press("alt+u")
         assert p.texts == [GREETING, "Hi", "first"]
+        assert "brings it back" not in p.screen()
         await p.press("alt+y")
         assert p.app.clipboard == "first"
         assert p.chat.composer.text == "my draft"
