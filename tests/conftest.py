@@ -7,6 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Deadlines and slow draws speak of the machine, not of the program.
+settings.register_profile("rpchat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("rpchat")
 
 LOCAL = ("127.0.0.1", "::1", "localhost")
 DATA = Path(__file__).parent / "data"

@@ -142,8 +142,10 @@ def start(home: Path, network_log: Path, tmp_path: Path) -> Iterator[Start]:
     folder.mkdir()
 
     def run(*arguments: str, columns: int = 120, rows: int = 36, **extra: str) -> Terminal:
+        # A test runner's COLUMNS and LINES would outrank the size of this terminal.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
         environment = {
-            **os.environ,
+            **inherited,
             "RPCHAT_HOME": str(home),
             "RPCHAT_NETWORK_LOG": str(network_log),
             "PYTHONPATH": str(Path(__file__).parent / "offline"),
