@@ -56,7 +56,9 @@ class Desk:
         if first:
             from chat.tui.screens.first_start import FirstStart
 
-            self._app.push_screen(FirstStart(opening.settings), lambda _: self.open(opening))
+            character = opening.card.call_name if opening.launch.card else ""
+            screen = FirstStart(opening.settings, character)
+            self._app.push_screen(screen, lambda _: self.open(opening))
         else:
             self.open(opening)
 

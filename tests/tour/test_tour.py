@@ -28,6 +28,7 @@ WRITING = r"\bwriting\b|\breading [\d ]+ of"
 
 def past_first_start(terminal: Any, name: str = "Alex") -> None:
     """Answer the two questions of a first start."""
+    terminal.wait_for("Samuel is waiting")
     terminal.wait_for("Your name")
     terminal.send(name + ENTER)
     terminal.wait_for(f"│  {name} ")

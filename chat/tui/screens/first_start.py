@@ -39,16 +39,19 @@ class FirstStart(Screen[None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "done", show=False)]
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, character: str = "") -> None:
+        """`character` is who waits; empty: none has been chosen yet."""
         super().__init__()
         self._settings = settings
+        name = display_text(character, single_line=True, limit=40)
+        self._heading = f"Welcome to rpchat. {name} is waiting." if name else "Welcome to rpchat"
         self._named = False
         """The name was entered: a second Enter may come before the focus has moved on, and means the end."""
 
     def compose(self) -> ComposeResult:
         """Two questions, and what there is to know about the model."""
         with VerticalScroll(can_focus=False):
-            yield Static(Content("Welcome to rpchat"), classes="title")
+            yield Static(Content(self._heading), classes="title")
             yield Static(
                 Content(
                     "Who are you in your stories? Both may stay empty; `rpchat persona` changes them later."
