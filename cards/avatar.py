@@ -1,6 +1,6 @@
 """Portraits: any picture as a PNG that says nothing about where and with what it was taken.
 
-The one place under `cards` where pixels are decoded, and only when a picture is not a PNG already.
+The one place under `cards` where pixels are decoded; a PNG's only to see that it is whole.
 """
 
 from __future__ import annotations
@@ -22,20 +22,24 @@ def with_avatar(card: Card, picture: bytes) -> Card:
 
     `picture` is a PNG, JPEG or WebP; its EXIF data, text and any card inside are removed. Raises CardError.
     """
-    portrait = bare_png(picture) if is_png(picture) else picture_as_png(picture)
+    if is_png(picture):
+        picture_as_png(picture)
+        portrait = bare_png(picture)
+    else:
+        portrait = picture_as_png(picture)
     if card.avatar is not None and is_png(card.avatar):
         portrait = with_text_of(portrait, card.avatar)
     return replace(card, avatar=portrait, source=None, container="png", original=card.original or card)
 
 
 def picture_as_png(picture: bytes) -> bytes:
-    """A JPEG or WebP picture as PNG, upright and without metadata. Raises CardError."""
+    """A picture as PNG, decoded whole, upright and without metadata. Raises CardError."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(picture), formats=("JPEG", "WEBP"))
+            warnings.simplefilter("ignore")
+            image = Image.open(io.BytesIO(picture), formats=("JPEG", "WEBP", "PNG"))
             if image.width * image.height > limits.AVATAR_PIXELS:
                 raise CardError(
                     "too-large", f"the picture has over {limits.AVATAR_PIXELS // 10**6} million pixels"
