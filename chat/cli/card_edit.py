@@ -204,9 +204,10 @@ class _Edit:
         return True
 
     def _kept(self, error: Exception, draft: Path) -> click.ClickException:
+        ref = self.library.ref_of(self.path) or str(self.path.absolute())
         return click.ClickException(
             f"not saved: {error}; your text is kept in {draft}: mend it, then "
-            f"rpchat card edit {shlex.quote(self.path.stem)} --from {shlex.quote(str(draft))}"
+            f"rpchat card edit {shlex.quote(ref)} --from {shlex.quote(str(draft))}"
         )
 
 

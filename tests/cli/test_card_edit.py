@@ -379,3 +379,20 @@ def test_a_lorebook_is_put_into_a_card(rpchat: Rpchat, vesna: Path, tmp_path: Pa
     assert [entry["keys"] for entry in data_of(vesna)["character_book"]["entries"]] == [["tower"]]
     none = rpchat("card", "lore", vesna.with_name("gone.json"))
     assert (none.status, none.err.count("\n")) == (1, 1)
+
+
+def test_the_hint_after_a_failed_edit_names_a_card_by_path(
+    rpchat: Rpchat, card_file: WriteCard, tmp_path: Path, editor: Callable[..., Path]
+) -> None:
+    path = tmp_path / "two words.json"
+    path.write_bytes(card_file("Vesna").read_bytes())
+    good = tmp_path / "good.md"
+    editor(f"Path({str(good)!r}).write_text(text, encoding='utf-8'); text = 'no card'")
+    answer = rpchat("card", "edit", path)
+    assert answer.status == 1
+    assert f"rpchat card edit {shlex.quote(str(path))} --from " in answer.err
+    (draft,) = drafts()
+    draft.write_text(good.read_text(encoding="utf-8").replace("Vesna", "Mara"), encoding="utf-8")
+    command = shlex.split(answer.err.strip().rpartition("rpchat ")[2])
+    assert rpchat(*command).status == 0
+    assert data_of(path)["name"] == "Mara"
