@@ -78,7 +78,7 @@ def _piece(piece: Piece, content: HeaderText, cast: Cast, block: list[Line]) -> 
 
 
 def _instruction(content: HeaderText, cast: Cast) -> list[Segment]:
-    """The opening sentence, or the card's `system_prompt` with `{{original}}` standing for it."""
+    """The opening sentence, or the card's `system_prompt` with its first `{{original}}` standing for it."""
     shape = cast.format.header
     sentence = cast.fill(shape.instruction, "header")
     if shape.system_prompt == "ignore" or not any(text.strip() for text in content.system_prompt):
@@ -86,7 +86,7 @@ def _instruction(content: HeaderText, cast: Cast) -> list[Segment]:
     original = sentence if shape.system_prompt == "replace" else []
     result: list[Segment] = []
     for index, stretch in enumerate(content.system_prompt):
-        result += original if index else []
+        result += original if index == 1 else []
         result.append(Segment("header", "card system_prompt", stretch, False))
     result = _stripped(result)
     if shape.system_prompt == "append":

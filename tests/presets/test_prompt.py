@@ -193,6 +193,8 @@ def test_system_prompt_by_format() -> None:
     refused = made("metharme", card=card, options={"card_system_prompt": "off"})
     assert refused.text == made("metharme").text
     assert made("chatml", card=card_of(system_prompt=" {{noop}} ")).text == made("chatml").text
+    twice = made("chatml", card=card_of(system_prompt="A {{original}} B{{original}} C")).text
+    assert twice == made("chatml", card=card_of(system_prompt="A {{original}} B C")).text
 
 
 def test_adventure_leaves_the_card_out() -> None:
