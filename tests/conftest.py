@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-# Deadlines and slow draws speak of the machine, not of the program.
-settings.register_profile("rpchat", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Deadlines and slow draws speak of the machine, not of the program. A run on a commit tries the same examples
+# every time; a run by hand looks for new ones.
+settings.register_profile(
+    "rpchat",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize=bool(os.environ.get("CI")),
+)
 settings.load_profile("rpchat")
 
 LOCAL = ("127.0.0.1", "::1", "localhost")

@@ -603,7 +603,8 @@ def test_a_prompt_ends_in_the_open_turn_and_keeps_its_budget(
     card = card_of(description=text, mes_example=text, post_history_instructions=text)
     prompt = build(card, Persona("Alex"), format, history, mode=mode)
     if mode == "continue":
-        assert prompt.text.endswith(text) or sequences["output_sequence"] == ""
+        # A message of white space alone is never stored; its blanks may go with those around it.
+        assert prompt.text.endswith(text) or not text.strip() or sequences["output_sequence"] == ""
     elif names == "always":
         assert prompt.text.endswith("Alex:" if mode == "impersonate" else "Vesna:")
     else:
