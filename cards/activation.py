@@ -16,7 +16,7 @@ from cards.lore_conditions import condition_against, logic_holds
 from cards.lore_entry import Entry
 from cards.lore_groups import group_losers
 from cards.lore_keys import Key, KeyIndex
-from cards.lore_timers import Timers, advanced, started
+from cards.lore_timers import Timer, Timers, advanced, keeps_time, started
 from cards.lore_values import Activation, Fired, LoreScene, LoreSettings, Skipped
 
 __all__ = ["activate"]
@@ -85,7 +85,8 @@ class _Scan:
             for number, book in enumerate(books)
             for place, entry in enumerate(book.entries)
         }
-        keyed = [(self._timer_key(at), entry) for at, entry in self.entries.items()]
+        self.timed = self._timer_keys()
+        keyed = [(key, self.entries[at]) for at, key in self.timed.items()]
         self.timers = advanced(timers, len(messages), keyed) if timers else {}
         self.indexes = [self._index(book) for book in books]
         self.windows: list[dict[int, set[Key]]] = [{} for _ in books]
@@ -110,8 +111,17 @@ class _Scan:
             return KeyIndex(book.entries, **choices, expand=self.expand)
         return book.index(**choices)
 
-    def _timer_key(self, at: _At) -> str:
-        return f"{self.books[at[0]].name}/{self.entries[at].uid}"
+    def _timer_keys(self) -> dict[_At, str]:
+        """Names for entries that remember, the same in every scan; two that share an id get one each."""
+        named: dict[str, _At] = {}
+        for at, entry in self.entries.items():
+            if keeps_time((entry,)):
+                key = f"{self.books[at[0]].name}/{entry.uid}"
+                named[key if key not in named else f"{key} {at[0]}.{at[1]}"] = at
+        return {at: key for key, at in named.items()}
+
+    def _timer(self, at: _At) -> Timer | None:
+        return self.timers.get(self.timed[at]) if self.timers and at in self.timed else None
 
     def run(self) -> Activation:
         order = sorted(self.entries, key=self._precedence)
@@ -189,7 +199,7 @@ class _Scan:
         return new
 
     def _sticks(self, at: _At) -> bool:
-        timer = self.timers.get(self._timer_key(at)) if self.timers else None
+        timer = self._timer(at)
         return timer is not None and timer.kind in ("sticky", "kept")
 
     def _judge(self, at: _At) -> tuple[bool, str]:
@@ -212,7 +222,7 @@ class _Scan:
 
     def _barred(self, at: _At, entry: Entry) -> str:
         """What keeps an entry from firing whatever its keys say; "" when nothing does."""
-        timer = self.timers.get(self._timer_key(at)) if self.timers else None
+        timer = self._timer(at)
         if timer is not None and timer.kind == "cooldown":
             return f"cooldown for {(timer.end or 0) - len(self.messages)} more messages"
         if timer is not None and timer.kind == "spent":
@@ -297,7 +307,8 @@ class _Scan:
         self.book_spent[at[0]] += tokens
         self.fired[at] = (why, text)
         self.skipped.pop(at, None)
-        started(self._timer_key(at), entry, len(self.messages), self.timers)
+        if at in self.timed:
+            started(self.timed[at], entry, len(self.messages), self.timers)
         for name in entry.groups:
             self.groups.setdefault(name, entry.label)
 

@@ -1,17 +1,32 @@
-"""What entries remember between turns: sticky ones stay, cooling ones wait. A value that the chat stores."""
+"""What entries remember between turns: sticky ones stay, cooling ones wait.
+
+The timers of a turn follow from the turns before it on its path through the chat. `replayed` finds them from
+the path alone, so a chat has nothing to store, and a branch or a new version of a reply finds its own; a
+program that stores them all the same writes `timers_as_json` and reads `timers_from_json`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Final, Literal, get_args
 
 from cards.lore_entry import Entry
 
-__all__ = ["Timer", "Timers", "advanced", "started"]
+__all__ = [
+    "Timer",
+    "Timers",
+    "advanced",
+    "keeps_time",
+    "replayed",
+    "started",
+    "timers_as_json",
+    "timers_from_json",
+]
 
 Kind = Literal["sticky", "cooldown", "kept", "spent"]
 """`kept` and `spent` are V3's keep_activate_after_match and dont_activate_after_match: they do not end."""
+_KINDS: Final = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,29 +35,31 @@ class Timer:
 
     kind: Kind
     start: int
+    """The chat's length when the entry fired."""
     end: int | None = None
     """The chat's length at which it ends; None: never."""
 
 
 Timers = Mapping[str, Timer]
-"""By `book/uid`."""
+"""By `book/uid`. A plain value: `activate` takes one and gives the next one."""
 
 
 def advanced(timers: Timers, length: int, entries: Iterable[tuple[str, Entry]]) -> dict[str, Timer]:
     """The timers at a chat of `length` messages.
 
-    One that ended is gone, a sticky one turning into the entry's cooldown. Where the chat is shorter than
-    when a timer began (messages were deleted, or this is another branch), it never happened.
+    One that ended is gone, a sticky one turning into the entry's cooldown. Where the chat is not longer than
+    when the entry fired (messages were deleted, the reply is made anew, or this is another branch), it never
+    happened.
     """
     cooldowns = {key: entry.cooldown for key, entry in entries if entry.cooldown}
     alive: dict[str, Timer] = {}
     for key, timer in timers.items():
-        if length < timer.start:
+        if length <= timer.start:
             continue
         if timer.end is None or length < timer.end:
             alive[key] = timer
         elif timer.kind == "sticky" and key in cooldowns and length < timer.end + cooldowns[key]:
-            alive[key] = Timer("cooldown", timer.end, timer.end + cooldowns[key])
+            alive[key] = Timer("cooldown", timer.start, timer.end + cooldowns[key])
     return alive
 
 
@@ -58,3 +75,58 @@ def started(key: str, entry: Entry, length: int, timers: dict[str, Timer]) -> No
         timers[key] = Timer("sticky", length, length + entry.sticky)
     elif entry.cooldown:
         timers[key] = Timer("cooldown", length, length + entry.cooldown)
+
+
+def keeps_time(entries: Iterable[Entry]) -> bool:
+    """Whether any entry remembers that it fired; without one there is nothing to replay."""
+    return any(
+        entry.sticky
+        or entry.cooldown
+        or entry.decorators.keep_activate_after_match
+        or entry.decorators.dont_activate_after_match
+        for entry in entries
+    )
+
+
+def replayed(
+    scan: Callable[[int, Timers], Timers],
+    path: Sequence[Hashable],
+    replies: Iterable[int],
+    known: MutableMapping[Hashable, Timers] | None = None,
+) -> Timers:
+    """The timers that the earlier turns of a path leave to its next one.
+
+    `path` names the chat's messages, oldest first, each name unique (its row in the store). `replies` are the
+    places in it that the model wrote, ascending: before each of them the book was asked about all that stood
+    earlier, and `scan(length, timers)` asks it again, about the first `length` messages; before a greeting it
+    was not asked. `known` keeps the
+    timers after each reply by its name, so that a turn more costs one scan more; empty it when the book or
+    its settings change.
+    """
+    known = {} if known is None else known
+    asked = [place for place in replies if place > 0]
+    done = next((place for place in reversed(range(len(asked))) if path[asked[place]] in known), -1)
+    timers: Timers = known[path[asked[done]]] if done >= 0 else {}
+    for place in asked[done + 1 :]:
+        timers = known[path[place]] = scan(place, timers)
+    return timers
+
+
+def timers_as_json(timers: Timers) -> dict[str, list[Any]]:
+    """A value for JSON: `{"book/uid": [kind, start, end]}`."""
+    return {key: [timer.kind, timer.start, timer.end] for key, timer in timers.items()}
+
+
+def timers_from_json(value: Any) -> dict[str, Timer]:
+    """What `timers_as_json` wrote; anything that it cannot have written is left out."""
+    found: dict[str, Timer] = {}
+    for key, timer in value.items() if isinstance(value, Mapping) else ():
+        if isinstance(timer, list) and len(timer) == 3 and timer[0] in _KINDS:
+            kind, start, end = timer
+            if _whole(start) and (end is None or _whole(end)):
+                found[str(key)] = Timer(kind, start, end)
+    return found
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -3,7 +3,14 @@
 from cards.activation import activate
 from cards.book import Lorebook
 from cards.lore_entry import Entry
-from cards.lore_timers import Timer, Timers
+from cards.lore_timers import (
+    Timer,
+    Timers,
+    keeps_time,
+    replayed,
+    timers_as_json,
+    timers_from_json,
+)
 from cards.lore_values import Activation, Fired, LoreScene, LoreSettings, Skipped
 
 __all__ = [
@@ -17,4 +24,8 @@ __all__ = [
     "Timer",
     "Timers",
     "activate",
+    "keeps_time",
+    "replayed",
+    "timers_as_json",
+    "timers_from_json",
 ]
