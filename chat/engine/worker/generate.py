@@ -8,40 +8,27 @@ from typing import Protocol
 
 import numpy as np
 
-from chat.engine.protocol import Done, FinishReason, Generate, Reading
-from chat.engine.worker.cache import Plan
+from chat.engine.protocol import Done, FinishReason, Generate
 from chat.engine.worker.grammar import GrammarEnd
-from chat.engine.worker.llama import ABORTED, NO_ROOM, Floats
+from chat.engine.worker.llama import ABORTED, Floats
 from chat.engine.worker.phrases import Held, PhraseGuard
 from chat.engine.worker.probs import Recorder
+from chat.engine.worker.reading import GenerateError, PromptReader, ReadingListener, decode_error
 from chat.engine.worker.samplers import Chain
-from chat.engine.worker.sequence import CHUNK, CHUNK_GPU, LiveSequence
+from chat.engine.worker.sequence import LiveSequence
 from chat.engine.worker.stream import ReplyStream
 from chat.engine.worker.tokens import Tokenized, tokenize
 from chat.engine.worker.words import words_of
 
-__all__ = ["GenerateError", "Listener", "Reply"]
-
-PROGRESS_SECONDS = 0.05
-"""Reading events come no faster."""
+__all__ = ["Listener", "Reply"]
 
 EMPTY_TRIES = 4
 """First tokens that are forbidden, one after the other, while the reply ends before anything could be
 shown."""
 
 
-class GenerateError(Exception):
-    """A reply that cannot be made; `code` is a `Failed.code`."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Listener(Protocol):
+class Listener(ReadingListener, Protocol):
     """Who is told what happens."""
-
-    def reading(self, event: Reading) -> None: ...
 
     def text(self, text: str) -> None: ...
 
@@ -57,8 +44,7 @@ class Reply:
         self._listener = listener
         self._cancelled = cancelled
         self._prompt: Tokenized = tokenize(sequence.vocabulary, request.spans)
-        self._plan = self._make_plan()
-        self._evaluated = 0
+        self._reader = PromptReader(sequence, self._prompt, request.id, listener, cancelled)
         self._generated = 0
         self._stop = ""
         self._stream = self._new_stream()
@@ -79,7 +65,8 @@ class Reply:
         reason: FinishReason = "cancelled"
         chain = self._new_chain()  # before the reading: a grammar that is none is said at once
         try:
-            whole = self._read()
+            whole = self._reader.read()
+            self._prompt_cells = len(self._sequence.cache.ids)
             read = time.monotonic()
             if whole:
                 reason = self._write(chain)
@@ -90,30 +77,17 @@ class Reply:
             text=self._stream.text,
             finish_reason=reason,
             stop=self._stop,
-            prompt_tokens=self._plan.kept + len(self._plan.ids),
-            evaluated_tokens=self._evaluated,
-            reused_tokens=self._plan.kept,
+            prompt_tokens=self._reader.prompt_tokens,
+            evaluated_tokens=self._reader.evaluated,
+            reused_tokens=self._reader.plan.kept,
             generated_tokens=self._generated,
-            broken_at=self._plan.broken_at,
+            broken_at=self._reader.plan.broken_at,
             read_seconds=read - started,
             write_seconds=time.monotonic() - read,
             samplers=chain.names if whole else [],
             rewound_tokens=self._rewound,
             probs=self._recorder.tokens if self._recorder else [],
         )
-
-    def _make_plan(self) -> Plan:
-        length, room = len(self._prompt.ids), self._sequence.context.size
-        if length == 0:
-            raise GenerateError("request", "The prompt is empty.")
-        if length >= room:
-            said = f"The prompt is {length} tokens long and the context holds {room}"
-            raise GenerateError("context", f"{said}: nothing is left for a reply.")
-        plan = self._sequence.cache.plan(self._prompt)
-        return plan if plan.kept + len(plan.ids) < room else self._from_scratch(plan)
-
-    def _from_scratch(self, plan: Plan) -> Plan:
-        return Plan(0, self._prompt.ids, self._prompt.images, plan.broken_at)
 
     def _new_stream(self) -> ReplyStream:
         request = self._request
@@ -157,45 +131,6 @@ class Reply:
         if self._guard is not None:
             chain.names.insert(0, f"banned_strings({len(request.sampling.banned_strings)})")
         return chain
-
-    # Reading ------------------------------------------------------------------------------------------------
-
-    def _read(self) -> bool:
-        """Brings the cache to the prompt; False when it was cancelled on the way."""
-        sequence = self._sequence
-        cache, context = sequence.cache, sequence.context
-        if sequence.keep(self._plan.kept) < self._plan.kept:
-            self._plan = self._from_scratch(self._plan)
-        plan = self._plan
-        total = len(plan.ids)
-        chunk = min(CHUNK_GPU if sequence.on_gpu else CHUNK, context.batch_size)
-        told = time.monotonic()
-        self._tell(total)
-        for start in range(0, total, chunk):
-            ids = plan.ids[start : start + chunk]
-            status = ABORTED if self._cancelled() else context.decode(ids, len(cache.ids), sequence.number)
-            if status != 0:
-                return self._stop_reading(status)
-            cache.add(ids, plan.images[start : start + chunk])
-            self._evaluated = start + len(ids)
-            now = time.monotonic()
-            if now - told >= PROGRESS_SECONDS or self._evaluated == total:
-                told = now
-                self._tell(total)
-        self._prompt_cells = cache.solid = len(cache.ids)
-        return True
-
-    def _stop_reading(self, status: int) -> bool:
-        sequence = self._sequence
-        sequence.settle()
-        sequence.cache.solid = len(sequence.cache.ids)
-        if status != ABORTED:
-            raise _decode_error(status)
-        return False
-
-    def _tell(self, total: int) -> None:
-        event = Reading(id=self._request.id, done=self._evaluated, total=total, reused=self._plan.kept)
-        self._listener.reading(event)
 
     # Writing ------------------------------------------------------------------------------------------------
 
@@ -340,11 +275,5 @@ class _NothingLeft(Exception):
 def _cut_short(status: int) -> FinishReason:
     """How a reply ends whose decode failed. Raises GenerateError unless it was cancelled."""
     if status != ABORTED:
-        raise _decode_error(status)
+        raise decode_error(status)
     return "cancelled"
-
-
-def _decode_error(status: int) -> GenerateError:
-    if status == NO_ROOM:
-        return GenerateError("context", "The context has no room left.")
-    return GenerateError("internal", f"llama.cpp could not evaluate the text (status {status}); see the log.")

@@ -117,10 +117,14 @@ class Context:
     Making one that does not fit in memory raises MemoryError.
     """
 
-    def __init__(self, model: Model, size: int, threads: int, batch: int, sequences: int) -> None:
+    def __init__(
+        self, model: Model, size: int, threads: int, batch: int, sequences: int, cells: int | None = None
+    ) -> None:
+        """`size` tokens are what one prompt and its reply may fill; `cells`, when more, hold what else stands
+        beside them: another sequence that is being prepared, or several replies to one prompt."""
         self._abort = ctypes.create_string_buffer(2)
         parameters = api.llama_context_default_params()
-        parameters.n_ctx = size
+        parameters.n_ctx = max(size, cells or 0)
         parameters.n_batch = batch
         parameters.n_ubatch = batch
         parameters.n_seq_max = sequences
@@ -135,6 +139,8 @@ class Context:
             raise MemoryError("llama_init_from_model gave no context")
         # llama.cpp rounds up to a multiple of 256; what was asked for is what a prompt may fill.
         self.size = min(size, int(api.llama_n_ctx(self.handle)))
+        self.cells = int(api.llama_n_ctx(self.handle))
+        self.sequences = sequences
         self.batch_size = batch
         self.vocabulary = int(api.llama_vocab_n_tokens(model.vocab))
         self._memory: Any = api.llama_get_memory(self.handle)
@@ -187,15 +193,42 @@ class Context:
         batch.struct.n_tokens = 1
         return int(api.llama_decode(self.handle, batch.struct))
 
-    def logits(self) -> Floats:
-        """Of the last decoded token: shape (vocabulary,), a view that the next `decode` overwrites."""
-        pointer = api.llama_get_logits_ith(self.handle, -1)
+    def decode_each(self, tokens: Sequence[int], positions: Sequence[int], sequences: Sequence[int]) -> int:
+        """One more token for each of several sequences, in one batch; `logits(row)` can be read after.
+        llama_decode's status."""
+        count, batch = len(tokens), self._batch
+        batch.token[:count] = tokens
+        batch.position[:count] = positions
+        batch.sequence[:count] = sequences
+        batch.output[:count] = 1
+        batch.struct.n_tokens = count
+        return int(api.llama_decode(self.handle, batch.struct))
+
+    def logits(self, row: int = -1) -> Floats:
+        """Of the last decoded token, or of that one in the batch: shape (vocabulary,), a view that the next
+        `decode` overwrites."""
+        pointer = api.llama_get_logits_ith(self.handle, row)
         address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
         view = self._views.get(address)
         if view is None:
             view = np.ctypeslib.as_array(pointer, (self.vocabulary,))
-            self._views = {address: view}
+            if len(self._views) > self.sequences:
+                self._views.clear()
+            self._views[address] = view
         return view
+
+    def copy(self, source: int, target: int, end: int) -> None:
+        """The first `end` tokens of a sequence belong to another one too, in the same cells."""
+        api.llama_memory_seq_cp(self._memory, source, target, 0, end)
+
+    @property
+    def can_shift(self) -> bool:
+        """Whether tokens may be moved to other positions; decoding after a forbidden move would abort."""
+        return bool(api.llama_memory_can_shift(self._memory))
+
+    def shift(self, sequence: int, start: int, by: int) -> None:
+        """Moves all tokens from a position on by so many; the keys are turned on the next decode."""
+        api.llama_memory_seq_add(self._memory, sequence, start, -1, by)
 
     def remove(self, sequence: int, start: int) -> bool:
         """Forgets a sequence from a position on; False where the model can only forget everything."""

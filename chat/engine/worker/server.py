@@ -11,10 +11,11 @@ import llama_cpp.llama_cpp as api
 
 from chat.engine.protocol import Build, Count, Counted, Devices, Generate, Load, Loading, Reading
 from chat.engine.worker import log, offload
-from chat.engine.worker.generate import GenerateError, Reply
+from chat.engine.worker.generate import Reply
 from chat.engine.worker.llama import initialize
 from chat.engine.worker.loading import LoadedModel, LoadError, load
 from chat.engine.worker.pipe import Pipe, Work
+from chat.engine.worker.reading import GenerateError
 from chat.engine.worker.sequence import LiveSequence
 from chat.engine.worker.tokens import count, tokenize
 

@@ -1,0 +1,119 @@
+"""Bringing a sequence to a prompt: keep what stands in its cache, read the rest in chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from chat.engine.protocol import Reading
+from chat.engine.worker.cache import Plan
+from chat.engine.worker.llama import ABORTED, NO_ROOM
+from chat.engine.worker.sequence import CHUNK, CHUNK_GPU, LiveSequence
+from chat.engine.worker.tokens import Tokenized
+
+__all__ = ["GenerateError", "PromptReader", "ReadingListener", "decode_error"]
+
+PROGRESS_SECONDS = 0.05
+"""Reading events come no faster."""
+
+
+class GenerateError(Exception):
+    """A reply that cannot be made; `code` is a `Failed.code`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class ReadingListener(Protocol):
+    """Who is told how far the reading is."""
+
+    def reading(self, event: Reading) -> None: ...
+
+
+class PromptReader:
+    """Reads one prompt into a sequence. `cancelled` may turn true at any moment."""
+
+    def __init__(
+        self,
+        sequence: LiveSequence,
+        prompt: Tokenized,
+        id: int,
+        listener: ReadingListener,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Raises GenerateError for a prompt that is empty or leaves no room for a reply."""
+        self._sequence = sequence
+        self._prompt = prompt
+        self._id = id
+        self._listener = listener
+        self._cancelled = cancelled
+        self.plan = self._make_plan()
+        self.evaluated = 0
+        """Tokens that were read so far."""
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the whole prompt, as it stands in the cache when it is read."""
+        return self.plan.kept + len(self.plan.ids)
+
+    def read(self) -> bool:
+        """Brings the cache to the prompt; False when it was cancelled on the way.
+
+        The cache's record is true whatever happens. Raises GenerateError.
+        """
+        sequence = self._sequence
+        cache, context = sequence.cache, sequence.context
+        if sequence.keep(self.plan.kept) < self.plan.kept:
+            self.plan = self._from_scratch(self.plan)
+        plan = self.plan
+        total = len(plan.ids)
+        chunk = min(CHUNK_GPU if sequence.on_gpu else CHUNK, context.batch_size)
+        told = time.monotonic()
+        self._tell(total)
+        for start in range(0, total, chunk):
+            ids = plan.ids[start : start + chunk]
+            status = ABORTED if self._cancelled() else context.decode(ids, len(cache.ids), sequence.number)
+            if status != 0:
+                return self._stop(status)
+            cache.add(ids, plan.images[start : start + chunk])
+            self.evaluated = start + len(ids)
+            now = time.monotonic()
+            if now - told >= PROGRESS_SECONDS or self.evaluated == total:
+                told = now
+                self._tell(total)
+        cache.solid = len(cache.ids)
+        return True
+
+    def _make_plan(self) -> Plan:
+        length, room = len(self._prompt.ids), self._sequence.context.size
+        if length == 0:
+            raise GenerateError("request", "The prompt is empty.")
+        if length >= room:
+            said = f"The prompt is {length} tokens long and the context holds {room}"
+            raise GenerateError("context", f"{said}: nothing is left for a reply.")
+        plan = self._sequence.cache.plan(self._prompt)
+        return plan if plan.kept + len(plan.ids) < room else self._from_scratch(plan)
+
+    def _from_scratch(self, plan: Plan) -> Plan:
+        return Plan(0, self._prompt.ids, self._prompt.images, plan.broken_at)
+
+    def _stop(self, status: int) -> bool:
+        sequence = self._sequence
+        sequence.settle()
+        sequence.cache.solid = len(sequence.cache.ids)
+        if status != ABORTED:
+            raise decode_error(status)
+        return False
+
+    def _tell(self, total: int) -> None:
+        event = Reading(id=self._id, done=self.evaluated, total=total, reused=self.plan.kept)
+        self._listener.reading(event)
+
+
+def decode_error(status: int) -> GenerateError:
+    """What a status of llama_decode means, in one line."""
+    if status == NO_ROOM:
+        return GenerateError("context", "The context has no room left.")
+    return GenerateError("internal", f"llama.cpp could not evaluate the text (status {status}); see the log.")
