@@ -233,11 +233,12 @@ class Reply:
         vocabulary = self._sequence.vocabulary
         piece = vocabulary.piece(token)
         if not piece:
-            self._image = vocabulary.image(token)
             self._stop = self._stream.names_stop(vocabulary.text(token).decode("utf-8", "replace"))
-            return bool(self._stop)
-        text, self._stop = self._stream.push(piece)
-        self._image = self._stream.decoded.encode()
+            if self._stop or token not in vocabulary.spoken:
+                self._image = vocabulary.image(token)
+                return bool(self._stop)
+        text, self._stop = self._stream.push(piece or vocabulary.spoken[token])
+        self._image = self._stream.decoded.encode() if piece else vocabulary.image(token)
         if text:
             self._listener.text(text)
         return bool(self._stop)

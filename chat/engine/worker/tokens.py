@@ -18,6 +18,7 @@ from typing import Any
 import llama_cpp.llama_cpp as api
 
 from chat.engine.protocol import Span
+from presets.reasoning import PAIRS
 
 __all__ = ["Tokenized", "Vocabulary", "continued_ids", "count", "tokenize"]
 
@@ -71,6 +72,8 @@ class Vocabulary:
         """Tokens that no untrusted text may become, and that are compared as themselves."""
         self.unknown: set[int] = set()
         self.end_of_generation: set[int] = set()
+        self.spoken: dict[int, bytes] = {}
+        """Control tokens that are sent as text, by their names: they mark a model's thinking."""
         self._pieces: dict[int, bytes] = {}
         self._images: dict[int, bytes] = {}
         self._read_attributes()
@@ -101,6 +104,17 @@ class Vocabulary:
             if text:
                 self.specials.append(_Special(text, token, lstrip, rstrip))
         self.specials.sort(key=lambda entry: -len(entry.text))
+        self.spoken = self._thinking_marks()
+
+    def _thinking_marks(self) -> dict[int, bytes]:
+        """The tokens without text of every mark of thinking that this vocabulary has whole."""
+        known = {entry.text: entry.id for entry in self.specials}
+        found: dict[int, bytes] = {}
+        for marker in {marker.encode() for pair in PAIRS for marker in (pair.open, pair.close)}:
+            names = MARKER.findall(marker) or [marker]
+            if all(name in known for name in names):
+                found |= {known[name]: name for name in names if not self.piece(known[name])}
+        return {token: name for token, name in found.items() if token not in self.end_of_generation}
 
     def _suppressed(self) -> list[int]:
         """Tokens that the model's file says must never be sampled."""
@@ -130,7 +144,9 @@ class Vocabulary:
         if known is not None:
             return known
         piece = self.piece(token)
-        if token in self.guarded or not piece:
+        if token in self.spoken:  # as long as its name: a reply is measured in bytes
+            piece = b"\xff" + self.spoken[token][1:]
+        elif token in self.guarded or not piece:
             piece = b"\xff" + token.to_bytes(4, "big") + b"\xfe"
         return self._images.setdefault(token, piece)
 
