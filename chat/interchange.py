@@ -19,7 +19,7 @@ from chat.dates import read_date
 from chat.ids import new_id, now
 from chat.prompting import macros_of
 from chat.records import Chat
-from chat.rows import new_message
+from chat.rows import new_message, storable
 from chat.seeds import Seeds
 from chat.store import Store
 from chat.tree import Message, Tree
@@ -48,6 +48,8 @@ class FileMessage:
     created: datetime | None
     """UTC; None where the file does not tell."""
     line: int
+    thoughts: tuple[str, ...] = ()
+    """What the model thought before each text; empty where the file has nothing of it."""
 
     @property
     def text(self) -> str:
@@ -162,15 +164,19 @@ def _text(value: object) -> str | None:
 def _message(row: dict[str, Any], text: str, line: int) -> FileMessage:
     swipes = row.get("swipes")
     texts = [_text(swipe) for swipe in swipes] if isinstance(swipes, list) else []
+    thoughts = _thoughts(row.get("swipe_info"), len(texts))
     chosen = row.get("swipe_id")
     if not (isinstance(chosen, int) and 0 <= chosen < len(texts)) or isinstance(chosen, bool):
         chosen = texts.index(text) if text in texts else len(texts)
     if chosen == len(texts):
         texts.append(text)
+        thoughts.append("")
     elif texts[chosen] != text:
         # The message was edited after it was swiped to: what is shown counts, the other stays beside it.
         texts.append(texts[chosen])
+        thoughts.append(thoughts[chosen])
         texts[chosen] = text
+    thoughts[chosen] = _thought(row) or thoughts[chosen]
     kept = [(index, swipe) for index, swipe in enumerate(texts) if swipe is not None]
     return FileMessage(
         role=_role(row),
@@ -180,7 +186,21 @@ def _message(row: dict[str, Any], text: str, line: int) -> FileMessage:
         hidden=row.get("is_system") is True,
         created=read_date(row.get("send_date")),
         line=line,
+        thoughts=tuple(thoughts[index] for index, _ in kept),
     )
+
+
+def _thought(row: object) -> str:
+    """SillyTavern keeps what a model thought in `extra.reasoning` of a message, and of each swipe's info."""
+    extra = row.get("extra") if isinstance(row, dict) else None
+    reasoning = extra.get("reasoning") if isinstance(extra, dict) else None
+    return reasoning if isinstance(reasoning, str) else ""
+
+
+def _thoughts(infos: object, count: int) -> list[str]:
+    """One for each of so many swipes."""
+    known = [_thought(info) for info in infos[:count]] if isinstance(infos, list) else []
+    return [*known, *[""] * (count - len(known))]
 
 
 def _role(row: dict[str, Any]) -> Role:
@@ -230,7 +250,8 @@ def import_chat(
                 macros.expand(text) if greeting else text,
                 hidden=one.hidden,
             )
-            messages.append(replace(message, created=one.created or chat.created))
+            thinking = storable(one.thoughts[index]) if one.thoughts else ""
+            messages.append(replace(message, created=one.created or chat.created, thinking=thinking))
             if index == one.chosen:
                 head = message.id
     store.create_chat(chat, messages, head)
@@ -277,6 +298,10 @@ def _extra(message: Message) -> dict[str, Any]:
     extra: dict[str, Any] = {"type": "narrator"} if message.role == "system" else {}
     if message.generation is not None:
         extra |= {"api": "llama.cpp", "model": message.generation.model}
+    if message.thinking:
+        extra |= {"reasoning": message.thinking, "reasoning_type": "model"}
+        if message.generation is not None and (seconds := message.generation.timings.get("think")):
+            extra["reasoning_duration"] = round(seconds * 1000)
     return extra
 
 

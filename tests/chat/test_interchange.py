@@ -238,6 +238,94 @@ def test_export_is_what_sillytavern_reads(store: Store) -> None:
     assert export_text(store.open_chat(chat.id).tree) == "Vesna: g1\n\nAlex: u\n\nVesna: r\nü\n\n"
 
 
+def thought(text: Any) -> dict[str, Any]:
+    return {"send_date": 1, "extra": {"reasoning": text}}
+
+
+@pytest.mark.parametrize(
+    ("row", "texts", "thoughts"),
+    [
+        ({"mes": "a", "extra": {"reasoning": "Hm."}}, ("a",), ("Hm.",)),
+        ({"mes": "a", "extra": {"reasoning": None}}, ("a",), ("",)),
+        ({"mes": "a", "extra": {"reasoning": 7}}, ("a",), ("",)),
+        (
+            {"mes": "b", "swipes": ["a", "b"], "swipe_id": 1, "swipe_info": [thought("A?"), thought("B?")]},
+            ("a", "b"),
+            ("A?", "B?"),
+        ),
+        (
+            {
+                "mes": "b",
+                "swipes": ["a", "b"],
+                "swipe_id": 1,
+                "swipe_info": [thought("A?")],
+                "extra": {"reasoning": "B!"},
+            },
+            ("a", "b"),
+            ("A?", "B!"),
+        ),
+        (
+            {"mes": "b", "swipes": ["a", None, "b"], "swipe_info": [{}, {}, thought("B?")]},
+            ("a", "b"),
+            ("", "B?"),
+        ),
+        (
+            {
+                "mes": "edited",
+                "swipes": ["a"],
+                "swipe_id": 0,
+                "swipe_info": [thought("A?")],
+                "extra": {"reasoning": "A!"},
+            },
+            ("edited", "a"),
+            ("A!", "A?"),
+        ),
+        ({"mes": "a", "swipes": ["a"], "swipe_info": "none", "extra": []}, ("a",), ("",)),
+        ({"mes": "a", "swipes": ["a"], "swipe_info": [3, thought("B?")]}, ("a",), ("",)),
+    ],
+)
+def test_what_was_thought_is_read_where_sillytavern_keeps_it(
+    row: dict[str, Any], texts: tuple[str, ...], thoughts: tuple[str, ...]
+) -> None:
+    (message,) = read_chat(lines(HEADER, {"name": "Vesna", "is_user": False, **row})).messages
+    assert (message.texts, message.thoughts) == (texts, thoughts)
+
+
+def test_thinking_goes_in_and_out_and_stays_out_of_the_text(store: Store) -> None:
+    data = lines(
+        HEADER,
+        said("Hello"),
+        said("Well?", user=True),
+        said(
+            "Yes.",
+            swipes=["Yes.", "No."],
+            swipe_id=0,
+            swipe_info=[thought("Hm \ud83d."), thought("Rather not.")],
+            extra={"reasoning": "Hm \ud83d."},
+        ),
+    )
+    chat = import_chat(store, read_chat(data), card_ref="vesna", card=CARD)
+    tree = store.open_chat(chat.id).tree
+    reply = tree.path()[-1]
+    assert [one.thinking for one in tree.siblings(reply.id)] == ["Hm \ufffd.", "Rather not."]
+    assert [one.text for one in tree.siblings(reply.id)] == ["Yes.", "No."]
+    exported = json.loads(export_jsonl(chat, tree).split("\n")[-1])
+    assert exported["mes"] == "Yes."
+    assert exported["extra"] == {"reasoning": "Hm \ufffd.", "reasoning_type": "model"}
+    assert [info["extra"]["reasoning"] for info in exported["swipe_info"]] == ["Hm \ufffd.", "Rather not."]
+    assert "Hm" not in export_text(tree)
+
+
+def test_how_long_was_thought_is_told(store: Store) -> None:
+    chat = import_chat(store, read_chat(lines(HEADER, said("Hello"))), card_ref="vesna", card=CARD)
+    generation = Generation("m.gguf", "chatml", {}, 7, timings={"think": 3.2104})
+    head = store.open_chat(chat.id).tree.head
+    reply = new_message(chat.id, head, "char", "Vesna", "Yes.")
+    store.add_message(replace(reply, generation=generation, thinking="Hm."))
+    exported = json.loads(export_jsonl(chat, store.open_chat(chat.id).tree).split("\n")[-1])
+    assert exported["extra"]["reasoning_duration"] == 3210
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 MESSAGES = st.lists(
     st.tuples(st.sampled_from(["user", "char"]), st.lists(TEXT, min_size=1, max_size=3), st.booleans()),
@@ -254,7 +342,15 @@ def test_export_and_import_again(
     rows = []
     for role, texts, hidden in messages:
         chosen = data.draw(st.integers(0, len(texts) - 1))
-        swipes = {"swipes": texts, "swipe_id": chosen} if role == "char" else {}
+        swipes: dict[str, Any] = {}
+        if role == "char":
+            thoughts = data.draw(st.lists(TEXT, min_size=len(texts), max_size=len(texts)))
+            swipes = {
+                "swipes": texts,
+                "swipe_id": chosen,
+                "swipe_info": [thought(one) for one in thoughts],
+                "extra": {"reasoning": thoughts[chosen]},
+            }
         rows.append(said(texts[chosen], role == "user", is_system=hidden, send_date=1727528709123, **swipes))
     file = read_chat(lines(HEADER, *rows))
     # A first message's macros are expanded on the way in: none here.
@@ -282,6 +378,8 @@ def test_export_and_import_again(
                                     "mes",
                                     "swipes",
                                     "swipe_id",
+                                    "swipe_info",
+                                    "reasoning",
                                     "name",
                                     "is_user",
                                     "extra",
