@@ -14,13 +14,14 @@ from cards.card import Card
 from cards.errors import CardError
 from cards.png import bare_png, is_png, with_text_of
 
-__all__ = ["picture_as_png", "with_avatar"]
+__all__ = ["picture_as_jpeg", "picture_as_png", "with_avatar"]
 
 
 def with_avatar(card: Card, picture: bytes) -> Card:
     """The card with another portrait. Text chunks of the old PNG that are not the card move over untouched.
 
-    `picture` is a PNG, JPEG or WebP; its EXIF data, text and any card inside are removed. Raises CardError.
+    `picture` is a PNG, JPEG or WebP; its EXIF data, text and any card inside are removed. In a CHARX it
+    becomes the main icon; a card whose container holds no picture becomes a PNG. Raises CardError.
     """
     if is_png(picture):
         picture_as_png(picture)
@@ -29,7 +30,20 @@ def with_avatar(card: Card, picture: bytes) -> Card:
         portrait = picture_as_png(picture)
     if card.avatar is not None and is_png(card.avatar):
         portrait = with_text_of(portrait, card.avatar)
-    return replace(card, avatar=portrait, source=None, container="png", original=card.original or card)
+    container = card.container if card.container in ("charx", "jpeg") else "png"
+    return replace(card, avatar=portrait, source=None, container=container, original=card.original or card)
+
+
+def picture_as_jpeg(picture: bytes) -> bytes:
+    """A picture as JPEG without metadata, on white where it is transparent. Raises CardError."""
+    from PIL import Image
+
+    image = Image.open(io.BytesIO(picture_as_png(picture))).convert("RGBA")
+    flat = Image.new("RGB", image.size, (255, 255, 255))
+    flat.paste(image, mask=image.getchannel("A"))
+    out = io.BytesIO()
+    flat.save(out, "JPEG", quality=92)
+    return out.getvalue()
 
 
 def picture_as_png(picture: bytes) -> bytes:

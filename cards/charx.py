@@ -179,14 +179,13 @@ def _avatar(
     icons = [asset for asset in listed if isinstance(asset, Mapping) and asset.get("type") == "icon"]
     icons.sort(key=lambda asset: asset.get("name") != "main")
     for asset in icons:
-        uri = asset.get("uri")
-        for scheme in ("embeded://", "embedded://"):
-            if isinstance(uri, str) and uri.startswith(scheme):
-                try:
-                    return _member(archive, archive.getinfo(uri.removeprefix(scheme)), limits.ZIP_ASSET)
-                except (CardError, *_BROKEN) as error:
-                    why = "it is not in the zip" if isinstance(error, KeyError) else str(error)
-                    warnings.append(CardWarning("asset", f"its icon cannot be read: {why}", "data.assets"))
+        name = _embedded(asset.get("uri"))
+        if name:
+            try:
+                return _member(archive, archive.getinfo(name), limits.ZIP_ASSET)
+            except (CardError, *_BROKEN) as error:
+                why = "it is not in the zip" if isinstance(error, KeyError) else str(error)
+                warnings.append(CardWarning("asset", f"its icon cannot be read: {why}", "data.assets"))
     return None
 
 
@@ -210,28 +209,40 @@ def _read_byaf(archive: zipfile.ZipFile, warnings: list[CardWarning]) -> ZipCard
 def write_charx(document: Mapping[str, Any], icon: bytes | None, ending: str = "png") -> bytes:
     """A CHARX file: `card.json` and, stored, the icon. `document` is V3; its main icon then names the
     picture."""
-    card = dict(document)
+    name = ""
     if icon is not None:
-        card["data"] = {**card["data"], "assets": _with_icon(card["data"].get("assets"), ending)}
+        document, name, _ = _iconed(document, set(), ending)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(_info("card.json"), dump_json(card, indent=2))
+        archive.writestr(_info("card.json"), dump_json(document, indent=2))
         if icon is not None:
-            archive.writestr(_info(f"assets/icon/image/main.{ending}"), icon, zipfile.ZIP_STORED)
+            archive.writestr(_info(name), icon, zipfile.ZIP_STORED)
     return out.getvalue()
 
 
-def rewritten_charx(data: bytes, document: Mapping[str, Any]) -> bytes:
+def rewritten_charx(
+    data: bytes, document: Mapping[str, Any], *, icon: bytes | None = None, front: bytes | None = None
+) -> bytes:
     """A CHARX file with another `card.json`: what stands before the zip and every other member stay.
-    Raises CardError."""
+
+    `icon`, a PNG, takes the main icon's place, and `front`, a JPEG, that of what stands before the zip.
+    Raises CardError.
+    """
     _check_directory(data)
     out = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as old:
             members = old.infolist()
             card = _card_member(members, [])
-            out.write(data[: min(member.header_offset for member in members)])
-            _copy(old, members, card, document, out)
+            new: dict[str, bytes] = {}
+            dropped = {card.filename}
+            if icon is not None:
+                document, name, replaced = _iconed(document, {member.filename for member in members})
+                new[name] = icon
+                dropped |= {name, replaced}
+            new[card.filename] = dump_json(document, indent=2).encode()
+            out.write(data[: min(member.header_offset for member in members)] if front is None else front)
+            _copy(old, card, new, dropped, out)
     except _BROKEN as error:
         raise CardError("zip", f"the zip file is damaged: {error}") from error
     return out.getvalue()
@@ -239,17 +250,65 @@ def rewritten_charx(data: bytes, document: Mapping[str, Any]) -> bytes:
 
 def _copy(
     old: zipfile.ZipFile,
-    members: list[zipfile.ZipInfo],
     card: zipfile.ZipInfo,
-    document: Mapping[str, Any],
+    new: Mapping[str, bytes],
+    dropped: set[str],
     out: io.BytesIO,
 ) -> None:
-    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as new:
-        for member in members:
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = old.comment
+        for member in old.infolist():
             if member is card:
-                new.writestr(_info(card.filename), dump_json(document, indent=2))
-            elif member.filename != card.filename:
-                new.writestr(member, _member(old, member, limits.ZIP_ASSET))
+                archive.writestr(_info(card.filename), new[card.filename])
+            elif member.filename not in dropped:
+                archive.writestr(member, _member(old, member, limits.ZIP_ASSET))
+        for name, content in new.items():
+            if name != card.filename:
+                archive.writestr(_info(name), content, zipfile.ZIP_STORED)
+
+
+def _iconed(
+    document: Mapping[str, Any], names: set[str], ending: str = "png"
+) -> tuple[Mapping[str, Any], str, str]:
+    """The document with a new main icon, the name of its member, and that of the member which nothing names
+    any more, "" when there is none."""
+    held = document.get("data")
+    fields = dict(held) if isinstance(held, Mapping) else {}
+    listed = list(fields["assets"]) if isinstance(fields.get("assets"), list) else []
+    place = _main_icon(listed)
+    old = _embedded(listed[place].get("uri")) if place is not None else ""
+    others = {
+        _embedded(asset.get("uri"))
+        for n, asset in enumerate(listed)
+        if n != place and isinstance(asset, Mapping)
+    }
+    kept = names - {old} | others
+    name, number = f"assets/icon/image/main.{ending}", 2
+    while name in kept:
+        name, number = f"assets/icon/image/main-{number}.{ending}", number + 1
+    asset = {"type": "icon", "uri": f"embeded://{name}", "name": "main", "ext": ending}
+    if place is None:
+        listed.insert(0, asset)
+    else:
+        listed[place] = {**listed[place], **asset}
+    return {**document, "data": {**fields, "assets": listed}}, name, "" if old in others else old
+
+
+def _main_icon(assets: list[Any]) -> int | None:
+    """Where the asset stands that is the card's face: the icon called main, or the only one."""
+    icons = [
+        n for n, asset in enumerate(assets) if isinstance(asset, Mapping) and asset.get("type") == "icon"
+    ]
+    main = [n for n in icons if assets[n].get("name") == "main"]
+    return main[0] if main else icons[0] if len(icons) == 1 else None
+
+
+def _embedded(uri: Any) -> str:
+    """The member that a URI names; "" for one that names none."""
+    for scheme in ("embeded://", "embedded://"):
+        if isinstance(uri, str) and uri.startswith(scheme):
+            return uri.removeprefix(scheme)
+    return ""
 
 
 def _info(name: str) -> zipfile.ZipInfo:
@@ -258,18 +317,3 @@ def _info(name: str) -> zipfile.ZipInfo:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o600 << 16
     return info
-
-
-def _with_icon(assets: Any, ending: str) -> list[Any]:
-    listed = list(assets) if isinstance(assets, list) else []
-    icon = {
-        "type": "icon",
-        "uri": f"embeded://assets/icon/image/main.{ending}",
-        "name": "main",
-        "ext": ending,
-    }
-    for place, asset in enumerate(listed):
-        if isinstance(asset, Mapping) and asset.get("type") == "icon" and asset.get("name") == "main":
-            listed[place] = {**asset, **icon}
-            return listed
-    return [icon, *listed]

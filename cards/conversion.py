@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from cards.card import Card
-from cards.paths import value_at
+from cards.paths import value_at, with_value
 from cards.png import MIRRORED
 from cards.shapes import FIELD_ALIASES
 
@@ -16,6 +16,7 @@ __all__ = [
     "as_v1",
     "as_v2",
     "as_v3",
+    "completed",
     "converted",
     "losses",
     "without_private_keys",
@@ -49,11 +50,15 @@ _V2_FIELDS: Final = (
 _NOT_IN_V1: Final = (*_V2_FIELDS[6:], "character_book")
 
 
-def without_private_keys(document: dict[str, Any]) -> dict[str, Any]:
-    """The document without SillyTavern's private keys at its root; the same object when there are none."""
-    if not any(key in document for key in PRIVATE_KEYS):
-        return document
-    return {key: value for key, value in document.items() if key not in PRIVATE_KEYS}
+def without_private_keys(document: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The document without SillyTavern's private keys at its root, and at that of the card where `prefix`
+    leads through an envelope to it; the same object when there are none."""
+    if any(key in document for key in PRIVATE_KEYS):
+        document = {key: value for key, value in document.items() if key not in PRIVATE_KEYS}
+    inner = value_at(document, prefix) if prefix else None
+    if isinstance(inner, dict) and any(key in inner for key in PRIVATE_KEYS):
+        return dict(with_value(document, prefix, without_private_keys(inner)))
+    return document
 
 
 def converted(card: Card, spec: SpecNumber) -> dict[str, Any]:
@@ -62,8 +67,10 @@ def converted(card: Card, spec: SpecNumber) -> dict[str, Any]:
 
 
 def as_v1(card: Card) -> dict[str, Any]:
-    """The six fields, flat, with the root's keys that no specification knows."""
-    return {**_root(card), **{name: getattr(card, name) for name in MIRRORED}}
+    """The six fields, flat, with the root's keys that no specification knows; of a V1 card, all of them."""
+    held = value_at(card.document, card.shape.prefix) if card.spec == "v1" else _root(card)
+    kept = {key: value for key, value in held.items() if key not in ("spec", "spec_version")}
+    return {**kept, **{name: getattr(card, name) for name in MIRRORED}}
 
 
 def as_v2(card: Card) -> dict[str, Any]:
@@ -87,26 +94,57 @@ def as_v3(card: Card) -> dict[str, Any]:
     return {**_root(card), "spec": "chara_card_v3", "spec_version": version, "data": data}
 
 
+def completed(card: Card) -> dict[str, Any]:
+    """An edited V2 or V3 document with its required fields; all else, a V1 mirror included, as it is.
+
+    Another specification's document, and one in an envelope, as they are.
+    """
+    if card.spec not in ("v2", "v3") or card.shape.prefix:
+        return card.document
+    data = _data(card)
+    if card.spec == "v3":
+        data.setdefault("group_only_greetings", [])
+    _complete_book(data, v3=card.spec == "v3", drop_null=False)
+    marks = {"spec": f"chara_card_{card.spec}", "spec_version": f"{card.spec[1]}.0"}
+    return {
+        **{key: mark for key, mark in marks.items() if key not in card.document},
+        **card.document,
+        "data": data,
+    }
+
+
 def losses(card: Card, spec: SpecNumber) -> list[str]:
     """What a document of that specification cannot hold of this card: `nickname`, `lorebook decorators`
     ..."""
     fields = value_at(card.document, card.shape.fields)
     held = fields if isinstance(fields, Mapping) else {}
-    lost: list[str] = []
-    if spec < 3 and card.spec == "v3":
-        lost += [name for name in _V3_ONLY if held.get(name)]
     if spec == 1:
+        return _lost_in_v1(card, held)
+    if spec == 3 or card.spec != "v3":
+        return []
+    lost = [name for name in _V3_ONLY if held.get(name)]
+    book = held.get(card.shape.book_key)
+    texts = book.get("entries") if isinstance(book, Mapping) else None
+    raw = list(texts.values()) if isinstance(texts, Mapping) else texts if isinstance(texts, list) else []
+    entries = [entry for entry in raw if isinstance(entry, Mapping)]
+    if any(str(entry.get("content", "")).lstrip().startswith("@@") for entry in entries):
+        lost.append("lorebook decorators (their lines stay in the text)")
+    if any(entry.get("use_regex") for entry in entries):
+        lost.append("lorebook regex keys")
+    return lost
+
+
+def _lost_in_v1(card: Card, held: Mapping[str, Any]) -> list[str]:
+    if card.spec == "v1":
+        return []
+    lost = [name for name in _V3_ONLY if held.get(name)] if _has_data(card) else []
+    lost += [name for name in _NOT_IN_V1 if held.get(name) or (name != "extensions" and getattr(card, name))]
+    if _has_data(card):
+        # Keys of `data` that no specification knows have no place in a flat card either.
+        known = {*lost, *_V3_ONLY, *_V2_FIELDS, "character_book"}
         lost += [
-            name for name in _NOT_IN_V1 if held.get(name) or (name != "extensions" and getattr(card, name))
+            name for name, value in held.items() if name not in known and value not in (None, "", [], {})
         ]
-    elif spec == 2 and card.spec == "v3" and card.character_book is not None:
-        texts = held.get(card.shape.book_key, {}).get("entries", [])
-        raw = list(texts.values()) if isinstance(texts, Mapping) else texts if isinstance(texts, list) else []
-        entries = [entry for entry in raw if isinstance(entry, Mapping)]
-        if any(str(entry.get("content", "")).lstrip().startswith("@@") for entry in entries):
-            lost.append("lorebook decorators (their lines stay in the text)")
-        if any(entry.get("use_regex") for entry in entries):
-            lost.append("lorebook regex keys")
     return lost
 
 
@@ -143,12 +181,12 @@ def _data(card: Card) -> dict[str, Any]:
     return data
 
 
-def _complete_book(data: dict[str, Any], *, v3: bool) -> None:
+def _complete_book(data: dict[str, Any], *, v3: bool, drop_null: bool = True) -> None:
     """Fills in what a book and its entries must have, on copies; what is there stays, also where it is
     odd."""
     book = data.get("character_book")
     if not isinstance(book, Mapping):
-        if book is None:
+        if book is None and drop_null:
             data.pop("character_book", None)
         return
     entries = book.get("entries", [])

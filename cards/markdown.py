@@ -7,22 +7,23 @@ a comment has a backslash put before it. Every document reads back equal.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from cards.errors import CardError, CardWarning
 from cards.json_text import parse_json
-from cards.paths import value_at, with_value
+from cards.paths import parsed_path, value_at, with_value, written_path
 from cards.yaml_text import dump_yaml, parse_yaml
 
-__all__ = ["document_from_markdown", "is_markdown_card", "write_markdown"]
+__all__ = ["document_from_markdown", "is_markdown_card", "looks_written_here", "write_markdown"]
 
 _FRONT: Final = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*\r?$\n?", re.DOTALL | re.MULTILINE)
 _MARKER: Final = re.compile(r"^<!-- (\S.*\S|\S) -->[ \t]*\r?$", re.MULTILINE)
 _ESCAPED: Final = re.compile(r"^(\\*<!-- )", re.MULTILINE)
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_CARD_KEY: Final = re.compile(
+    r"^[\"']?(?:spec|data|name|char_name|bot|card|character|chara_card)[\"']?[ \t]*:|\A\s*\{", re.MULTILINE
+)
 _LONG: Final = 80
 _HOLE: Final = "(below)"
 _Path = tuple[str | int, ...]
@@ -33,6 +34,12 @@ def is_markdown_card(text: str) -> bool:
     return _FRONT.match(text) is not None
 
 
+def looks_written_here(text: str) -> bool:
+    """Whether a Markdown file is a card: in a folder of cards lie READMEs and pages with front matter too."""
+    front = _FRONT.match(text.lstrip("\ufeff"))
+    return front is not None and _CARD_KEY.search(front[1]) is not None
+
+
 def write_markdown(document: dict[str, Any]) -> str:
     """`document` in the Markdown form."""
     texts: list[tuple[_Path, str]] = []
@@ -40,7 +47,7 @@ def write_markdown(document: dict[str, Any]) -> str:
     parts = [f"---\n{dump_yaml(front)}---\n"]
     for path, text in texts:
         escaped = _ESCAPED.sub(r"\\\1", text)
-        parts.append(f"\n<!-- {_written(path)} -->\n{escaped}\n")
+        parts.append(f"\n<!-- {written_path(path)} -->\n{escaped}\n")
     return "".join(parts)
 
 
@@ -69,40 +76,6 @@ def _belongs_below(text: str) -> bool:
     return text.isprintable() or not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f\ufeff\ufffe\uffff]", text)
 
 
-def _written(path: _Path) -> str:
-    """`data.character_book.entries[0].content`; keys that are no plain words as JSON in brackets."""
-    text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif _PLAIN_KEY.fullmatch(part):
-            text += f".{part}" if text else part
-        else:
-            text += f"[{json.dumps(part)}]"
-    return text
-
-
-def _parts(written: str) -> _Path:
-    parts: list[str | int] = []
-    position = 0
-    decoder = json.JSONDecoder()
-    while position < len(written):
-        if written[position] == "[":
-            part, end = decoder.raw_decode(written, position + 1)
-            if not isinstance(part, (str, int)) or written[end : end + 1] != "]":
-                raise ValueError(written)
-            parts.append(part)
-            position = end + 1
-            continue
-        position += written[position] == "."
-        found = _PLAIN_KEY.match(written, position)
-        if found is None:
-            raise ValueError(written)
-        parts.append(found[0])
-        position = found.end()
-    return tuple(parts)
-
-
 def document_from_markdown(text: str, warnings: list[CardWarning]) -> Any:
     """The document of a Markdown form. Raises CardError naming what does not parse."""
     # What an editor made of the line ends; a carriage return that belongs to a text is written as an escape.
@@ -122,7 +95,7 @@ def document_from_markdown(text: str, warnings: list[CardWarning]) -> Any:
         section = (section if last else section.removesuffix("\n")).removesuffix("\n")
         section = re.sub(r"^\\(\\*<!-- )", r"\1", section, flags=re.MULTILINE)
         try:
-            path = _parts(marker[1])
+            path = parsed_path(marker[1])
             if not isinstance(value_at(document, path), str):
                 raise KeyError(marker[1])
             document = with_value(document, path, section)
@@ -132,7 +105,7 @@ def document_from_markdown(text: str, warnings: list[CardWarning]) -> Any:
             raise CardError("markdown", message) from error
         holes.discard(path)
     if holes:
-        missing = _written(min(holes, key=str))
+        missing = written_path(min(holes, key=str))
         raise CardError("markdown", f"the text of {missing} is missing: no comment names it")
     return document
 

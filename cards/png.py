@@ -36,6 +36,7 @@ __all__ = [
     "is_png",
     "mapped_cards",
     "text_chunks",
+    "trailing_bytes",
     "with_text_of",
     "without_card",
     "write_card_png",
@@ -49,15 +50,31 @@ _PICTURE: Final = frozenset(
 """Chunks that the picture is made of; all others are notes about it."""
 
 
-def write_card_png(image: bytes, v2: dict[str, Any], v3: dict[str, Any]) -> bytes:
-    """`image` with the card inside. The V1 mirror is added here, from `v2`'s data.
+def write_card_png(image: bytes, chara: dict[str, Any], ccv3: dict[str, Any] | None = None) -> bytes:
+    """`image` with the card inside: `chara` is a V2 document, or V1 where a card is written as V1; without
+    `ccv3` there is no second chunk. The V1 mirror is added here, from `chara`'s data.
 
     All other chunks are copied byte for byte, in order; older card chunks and bytes after IEND are left out.
     A cut image is closed with an IEND. Raises CardError when `image` is no PNG or a document cannot be JSON.
     """
-    data = v2.get("data")
+    data = chara.get("data")
     mirror = {key: data[key] for key in MIRRORED if key in data} if isinstance(data, dict) else {}
-    return _rewritten(image, _text_chunk("chara", {**v2, **mirror}) + _text_chunk("ccv3", v3))
+    inserted = _text_chunk("chara", {**chara, **mirror})
+    return _rewritten(image, inserted if ccv3 is None else inserted + _text_chunk("ccv3", ccv3))
+
+
+def trailing_bytes(image: bytes) -> int:
+    """How many bytes after the image's end a rewritten PNG leaves out; those of a card chunk, which is
+    written anew, do not count."""
+    count, end = 0, None
+    position = len(SIGNATURE)
+    for chunk in chunks(image):
+        position = chunk.end + 4
+        if end is not None and not (chunk.kind in TEXT_KINDS and holds_card(image, chunk)):
+            count += min(position, len(image)) - chunk.start
+        if end is None and chunk.kind == b"IEND":
+            end = position
+    return 0 if end is None else count + max(0, len(image) - position)
 
 
 def without_card(image: bytes) -> bytes:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 from cards.card import Card
 from cards.errors import CardError, CardWarning
@@ -17,26 +17,14 @@ from cards.library.index import LibraryCard, described
 from cards.library.saving import forget_original
 from cards.png import is_png
 from cards.reading import read_card
-from cards.writing import export_card
+from cards.writing import ENDINGS, export_card
 
-__all__ = ["Arrival", "ClashChoice", "Outcome", "card_files", "import_cards"]
+__all__ = ["ENDINGS", "Arrival", "ClashChoice", "Outcome", "card_files", "import_cards"]
 
 ClashChoice = Literal["keep", "replace", "skip"]
 """Of two cards of one name: keep both, put the new one in the old one's place, leave the new one out."""
 
 Outcome = Literal["new", "same", "kept", "replaced", "skipped", "failed"]
-
-ENDINGS: Final = {
-    "png": ".png",
-    "json": ".json",
-    "yaml": ".yaml",
-    "charx": ".charx",
-    "jpeg": ".jpg",
-    "webp": ".webp",
-    "byaf": ".byaf",
-    "markdown": ".md",
-}
-"""What a card is called after by what it is, whatever its file was called."""
 
 
 @dataclass(frozen=True, slots=True)
