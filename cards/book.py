@@ -8,7 +8,7 @@ from typing import Any
 
 from cards import limits
 from cards.agnai import memory_entry
-from cards.coercion import Coercion
+from cards.coercion import Coercion, type_name
 from cards.errors import CardWarning
 from cards.lore_entry import Entry, read_book_entry, read_world_entry
 from cards.lore_keys import KeyIndex
@@ -45,6 +45,7 @@ class Lorebook:
         """A book from a V2 or V3 `character_book`, a World Info file's object or an Agnai memory book."""
         warnings = [] if warnings is None else warnings
         book = Coercion(raw, place, warnings)
+        book.within("extensions", nullable=True)
         depth, budget = book.optional_number("scan_depth"), book.optional_number("token_budget")
         return cls(
             name=book.text("name"),
@@ -60,11 +61,13 @@ def _entries(book: Coercion, agnai: bool) -> tuple[Entry, ...]:
     found = book.source.get("entries")
     if isinstance(found, Mapping):
         listed = list(found.items())
+        if book.place or not _is_world_info(found):
+            book.warn("entries", "an object where a list belongs")
     elif isinstance(found, list):
         listed = [(str(index), raw) for index, raw in enumerate(found)]
     else:
-        if found is not None:
-            book.warn("entries", "neither a list nor an object")
+        if "entries" in book.source:
+            book.warn("entries", f"{type_name(found)} where a list belongs")
         return ()
     if len(listed) > limits.LORE_ENTRIES:
         book.warn("entries", f"only the first {limits.LORE_ENTRIES} of {len(listed)} entries are used")
@@ -72,8 +75,14 @@ def _entries(book: Coercion, agnai: bool) -> tuple[Entry, ...]:
     for index, (key, raw) in enumerate(listed[: limits.LORE_ENTRIES]):
         place = f"{book.field('entries')}[{key}]"
         if not isinstance(raw, Mapping):
-            book.warnings.append(CardWarning("type", "not an object; left out", place))
+            message = f"{type_name(raw)} where an object belongs; left out"
+            book.warnings.append(CardWarning("type", message, place))
             continue
         read = read_world_entry if "key" in raw and "keys" not in raw else read_book_entry
         entries.append(read(memory_entry(raw) if agnai else raw, index, place, book.warnings))
     return tuple(entries)
+
+
+def _is_world_info(entries: Mapping[str, Any]) -> bool:
+    """SillyTavern's own files have an object there."""
+    return all("key" in entry for entry in entries.values() if isinstance(entry, Mapping))

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from cards import limits
 from cards.book import Lorebook
 from cards.coercion import Coercion
 from cards.errors import CardWarning
 from cards.lore_entry import LoreRole
 from cards.paths import value_at, with_value
 from cards.shapes import FIELD_ALIASES, Shape, Spec, detect_shape
+from cards.v3_fields import Asset, read_assets, read_date, read_favourite, read_talkativeness
 
-__all__ = ["COMPARED", "Card", "Container", "DepthPrompt", "card_from_document"]
+__all__ = ["COMPARED", "Card", "Container", "DepthPrompt", "card_from_document", "differing_fields"]
 
 Container = Literal["png", "json", "yaml", "charx", "jpeg", "webp", "byaf", "markdown"]
 """How the card lay in its file; `jpeg` is a CHARX behind a JPEG."""
@@ -92,7 +94,8 @@ class Card:
         """For people, never for a prompt. A V3 card's English notes stand for an empty one."""
         notes = self._text("creator_notes")
         multilingual = self._fields.within("creator_notes_multilingual")
-        return multilingual.text("en", notes) or notes
+        texts = {language: multilingual.text(language) for language in multilingual.source}
+        return texts.get("en") or notes
 
     @cached_property
     def system_prompt(self) -> str:
@@ -124,25 +127,59 @@ class Card:
 
     @cached_property
     def extensions(self) -> dict[str, Any]:
-        return dict(self._fields.mapping("extensions"))
+        return dict(self._extensions.source)
 
     @cached_property
     def character_book(self) -> Lorebook | None:
         """The book inside the card, None when there is none."""
-        book = self._fields.source.get(self.shape.book_key)
-        if not isinstance(book, Mapping):
+        fields, key = self._fields, self.shape.book_key
+        if not isinstance(fields.source.get(key), Mapping):
+            fields.mapping(key, nullable=not self._has_data)
             return None
-        return Lorebook.read(book, self._fields.field(self.shape.book_key), self._fields.warnings)
+        return Lorebook.read(fields.source[key], fields.field(key), fields.warnings)
 
     @cached_property
     def depth_prompt(self) -> DepthPrompt | None:
         """`extensions.depth_prompt`, None when its text is blank."""
-        note = self._fields.within("extensions").within("depth_prompt")
+        note = self._extensions.within("depth_prompt", nullable=True)
         prompt = note.text("prompt")
         if not prompt.strip():
             return None
         role: LoreRole = {"user": "user", "assistant": "char"}.get(note.text("role"), "system")  # type: ignore[assignment]
         return DepthPrompt(prompt, max(0, note.whole("depth", 4)), role)
+
+    @cached_property
+    def group_only_greetings(self) -> list[str]:
+        return self._fields.texts("group_only_greetings") if self._has_data else []
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """V3's `source`: where the card comes from, ids and addresses."""
+        return self._fields.texts("source") if self._has_data else []
+
+    @cached_property
+    def assets(self) -> tuple[Asset, ...]:
+        """Pictures and other files of the card, as it names them; its own picture where it names none."""
+        return read_assets(self._fields if self._has_data else Coercion({}, "", []))
+
+    @cached_property
+    def creation_date(self) -> int:
+        """Seconds since 1970; 0 for unknown."""
+        return read_date(self._fields, "creation_date") if self._has_data else 0
+
+    @cached_property
+    def modification_date(self) -> int:
+        return read_date(self._fields, "modification_date") if self._has_data else 0
+
+    @cached_property
+    def talkativeness(self) -> float:
+        """How readily the character speaks up in a group, 0 to 1; SillyTavern's."""
+        return read_talkativeness(self._extensions if self._has_data else self._fields)
+
+    @cached_property
+    def favourite(self) -> bool:
+        """SillyTavern's mark of the user's favourites."""
+        return read_favourite(self._extensions if self._has_data else self._fields)
 
     @property
     def greetings(self) -> list[str]:
@@ -161,6 +198,14 @@ class Card:
         """The object that holds the fields: `data`, or the document itself. Its warnings are `warnings`."""
         found = value_at(self.document, self.shape.fields)
         return Coercion(found if isinstance(found, Mapping) else {}, ".".join(self.shape.fields), [])
+
+    @cached_property
+    def _extensions(self) -> Coercion:
+        return self._fields.within("extensions", nullable=not self._has_data)
+
+    @property
+    def _has_data(self) -> bool:
+        return self.spec in ("v2", "v3")
 
     def _text(self, name: str) -> str:
         if name == "description" and self.shape.spec == "agnai":
@@ -182,10 +227,15 @@ class Card:
     def field_warnings(self) -> list[CardWarning]:
         """Every field read once; what had to be coerced, in the order of the fields, one warning a field."""
         fresh = Card(self.document, self.shape, self.fallback_name)
-        for name in COMPARED:
+        for name in (*COMPARED, *_MORE):
             getattr(fresh, name)
-        once = {(warning.field, warning.message): warning for warning in fresh._fields.warnings}
-        return list(once.values())
+        once = list(
+            {(warning.field, warning.message): warning for warning in fresh._fields.warnings}.values()
+        )
+        if len(once) > limits.WARNINGS:
+            more = CardWarning("type", f"{len(once) - limits.WARNINGS} more values are odd")
+            return [*once[: limits.WARNINGS], more]
+        return once
 
     def path_of(self, name: str) -> tuple[str, ...]:
         """Where a field stands in this card's document: `description` is at `data.description` of a V2
@@ -239,6 +289,29 @@ COMPARED: Final = (
     "depth_prompt",
 )
 """The fields of the view."""
+
+
+_MORE: Final = (
+    "group_only_greetings",
+    "sources",
+    "assets",
+    "creation_date",
+    "modification_date",
+    "talkativeness",
+    "favourite",
+)
+_V3_FIELDS: Final = ("nickname",)
+
+
+def differing_fields(one: Card, other: Card) -> list[str]:
+    """The fields in which two copies of a card differ; of a V2 and a V3 copy, only what V2 holds."""
+    alike = one.spec == other.spec
+    names = [name for name in COMPARED if alike or name not in (*_V3_FIELDS, "creator_notes")]
+    differ = [name for name in names if getattr(one, name) != getattr(other, name)]
+    # A V3 card's notes in several languages stand for those that V2 has too.
+    if not alike and one._text("creator_notes") != other._text("creator_notes"):
+        differ.append("creator_notes")
+    return differ
 
 
 def agnai_persona(fields: Coercion) -> str:

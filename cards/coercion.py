@@ -48,9 +48,9 @@ class Coercion:
     def warn(self, key: str, message: str) -> None:
         self.warnings.append(CardWarning("type", message, self.field(key)))
 
-    def within(self, key: str) -> Coercion:
+    def within(self, key: str, *, nullable: bool = False) -> Coercion:
         """The object under `key`; an empty one when there is none."""
-        return Coercion(self.mapping(key), self.field(key), self.warnings)
+        return Coercion(self.mapping(key, nullable=nullable), self.field(key), self.warnings)
 
     def text(self, key: str, default: str = "") -> str:
         value = self.source.get(key, _MISSING)
@@ -85,13 +85,18 @@ class Coercion:
             return [item for item in value.values() if isinstance(item, str)]
         return []
 
-    def mapping(self, key: str) -> Mapping[str, Any]:
+    def mapping(self, key: str, *, nullable: bool = False) -> Mapping[str, Any]:
         value = self.source.get(key, _MISSING)
         if isinstance(value, Mapping):
             return value
-        if value is not _MISSING and value is not None:
+        if value is not _MISSING and not (nullable and value is None):
             self.warn(key, f"{type_name(value)} where an object belongs")
         return {}
+
+    def warn_of_null(self, key: str, wanted: str) -> None:
+        """For what must be there where it is named at all."""
+        if self.source.get(key, _MISSING) is None:
+            self.warn(key, f"null where {wanted} belongs")
 
     def number(self, key: str, default: float) -> float:
         number = self.optional_number(key)

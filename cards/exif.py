@@ -1,6 +1,6 @@
 """The text of a picture's EXIF user comment, found in the bytes: where the first TavernAI kept a WebP's card.
 
-Formats: RIFF container of WebP; TIFF 6.0 image file directories; Exif tag 0x9286 with its eight bytes of
+Formats: RIFF container of WebP; TIFF 6.0 image file directories; Exif 2.3 tag 0x9286 with its eight bytes of
 encoding.
 """
 
@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import struct
 from typing import Final
+
+from cards.json_text import text_encoding
 
 __all__ = ["is_webp", "user_comment"]
 
@@ -24,23 +26,35 @@ def is_webp(data: bytes) -> bool:
 
 
 def user_comment(data: bytes) -> bytes | None:
-    """The comment's bytes, a list of numbers written out turned into the bytes that they are; None without
-    one."""
+    """The comment as UTF-8 or as the bytes that it is, a list of numbers written out turned into the bytes
+    that they are; None without one."""
     block = _exif_block(data)
     if block is None:
         return None
     comment = _tag(block, (_COMMENT, _DESCRIPTION))
     if comment is None:
         return None
-    if comment[:8] in (b"ASCII\0\0\0", b"UNICODE\0", b"\0" * 8, b"JIS\0\0\0\0\0"):
+    if comment.startswith(b"UNICODE\0"):
+        comment = _from_utf16(comment[8:], "utf-16-be" if block.startswith(b"MM") else "utf-16-le")
+    elif comment[:8] in (b"ASCII\0\0\0", b"\0" * 8, b"JIS\0\0\0\0\0"):
         comment = comment[8:]
-    comment = comment.strip(b"\0 ")
+    comment = comment if text_encoding(comment) else comment.strip(b"\0 ")
     if _NUMBERS.fullmatch(comment[:2000]) or (len(comment) > 2000 and _NUMBERS.match(comment)):
         try:
             return bytes(int(number) for number in comment.split(b","))
         except ValueError:
             return comment
     return comment
+
+
+def _from_utf16(comment: bytes, order: str) -> bytes:
+    """UTF-8 from what is called UNICODE: UTF-16 of the picture's own byte order, of the other one where the
+    first letters or a mark say so, and 8-bit text where a program wrote that all the same."""
+    encoding = text_encoding(comment)
+    if not encoding and comment[:1] in (b"{", b"[", b"e") and b"\0" not in comment[:64].rstrip(b"\0"):
+        return comment
+    text = comment.decode(encoding or order, "replace").strip("\ufeff\0 ")
+    return text.encode("utf-8", "replace")
 
 
 def _exif_block(data: bytes) -> bytes | None:

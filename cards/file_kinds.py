@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from cards.json_text import text_encoding
+
 __all__ = ["binary_kind"]
 
 _CONTROL: Final = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
@@ -44,6 +46,7 @@ def binary_kind(data: bytes) -> str:
             return kind
     if data[4:8] == b"ftyp" and b"\0" in data[:4]:
         return "a video or AVIF picture"
-    marked = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     head = data[:1024].strip(b"\0 \t\r\n")
-    return "a binary file" if not marked and head[:1] not in (b"{", b"[") and _CONTROL.search(head) else ""
+    if text_encoding(data) or head[:1] in (b"{", b"["):
+        return ""
+    return "a binary file" if _CONTROL.search(head) else ""

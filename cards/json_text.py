@@ -5,21 +5,46 @@ from __future__ import annotations
 import codecs
 import json
 import math
-from typing import Any
+import re
+from typing import Any, Final
 
 from cards import limits
 from cards.errors import CardError, CardWarning
 
-__all__ = ["decode_text", "dump_json", "parse_json"]
+__all__ = ["decode_text", "dump_json", "parse_json", "text_encoding"]
+
+_MARKS: Final = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# The beginning of a JSON or YAML text: two characters that both have letters, quotes and brackets among them.
+_UNMARKED: Final = (
+    (re.compile(rb"(?:[\t\n\r -~]\0\0\0){2}"), "utf-32-le"),
+    (re.compile(rb"(?:\0\0\0[\t\n\r -~]){2}"), "utf-32-be"),
+    (re.compile(rb"(?:[\t\n\r -~]\0){2}"), "utf-16-le"),
+    (re.compile(rb"(?:\0[\t\n\r -~]){2}"), "utf-16-be"),
+)
+
+
+def text_encoding(data: bytes) -> str:
+    """The encoding that the first bytes give away: by byte order mark, or by where the zeros of two plain
+    letters stand (RFC 4627, 3); "" when they do not."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark) and (encoding[:6] != "utf-32" or len(data) % 4 == 0):
+            return encoding
+    return next((encoding for pattern, encoding in _UNMARKED if pattern.match(data)), "")
 
 
 def decode_text(data: bytes, warnings: list[CardWarning]) -> str:
-    """Text from bytes: by byte order mark, else UTF-8, else Windows-1252 with a warning. Mojibake is left
-    alone."""
-    for mark, encoding in ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be")):
-        if data.startswith(mark):
-            warnings.append(CardWarning("encoding", "the text is UTF-16"))
-            return data[2:].decode(encoding, "replace")
+    """Text from bytes: UTF-16 and UTF-32 with a mark or without, else UTF-8, else Windows-1252 with a
+    warning. Mojibake is left alone."""
+    encoding = text_encoding(data)
+    if encoding and encoding != "utf-8":
+        warnings.append(CardWarning("encoding", f"the text is {encoding[:6].upper()}"))
+        return data.decode(encoding, "replace").removeprefix("\ufeff")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -39,7 +64,7 @@ def parse_json(text: str, warnings: list[CardWarning]) -> Any:
     """
     if len(text) > limits.JSON_TEXT:
         raise CardError("too-large", f"the JSON text is over the limit of {limits.JSON_TEXT // 2**20} MB")
-    if text.count(",") + text.count("[") + text.count("{") > limits.JSON_VALUES:
+    if _has_values_over(text, limits.JSON_VALUES):
         raise CardError("too-large", f"the JSON text has over {limits.JSON_VALUES} values")
     oddities: dict[str, None] = {}
     try:
@@ -52,6 +77,17 @@ def parse_json(text: str, warnings: list[CardWarning]) -> Any:
         raise _too_deep()
     warnings.extend(CardWarning("json", message) for message in list(oddities)[:10])
     return value
+
+
+def _has_values_over(text: str, limit: int) -> bool:
+    """Whether over `limit` commas and opening brackets stand outside the text's strings.
+
+    One match of a pattern that never goes back counts them, without a copy of the text.
+    """
+    if text.count(",") + text.count("[") + text.count("{") <= limit:
+        return False
+    structure = rf'(?:(?:[^",\[{{]++|"(?:[^"\\]++|\\.)*+")*+[,\[{{]){{{limit + 1}}}+'
+    return re.match(structure, text, re.DOTALL) is not None
 
 
 def _decoder(oddities: dict[str, None]) -> json.JSONDecoder:
@@ -89,7 +125,20 @@ def _decoder(oddities: dict[str, None]) -> json.JSONDecoder:
 def _json_error(error: json.JSONDecodeError) -> CardError:
     excerpt = error.doc[max(0, error.pos - 20) : error.pos + 20]
     message = f"broken JSON at line {error.lineno} column {error.colno}: {error.msg}"
-    return CardError("json", message + (f", near {excerpt!r}" if excerpt.strip() else ""))
+    message += f", near {excerpt!r}" if excerpt.strip() else ""
+    return CardError("json", message + _advice(error), line=error.lineno, column=error.colno)
+
+
+def _advice(error: json.JSONDecodeError) -> str:
+    """What to do about the commonest mistakes of an edit by hand."""
+    here, before = error.doc[error.pos : error.pos + 2], error.doc[max(0, error.pos - 200) : error.pos]
+    if here in ("//", "/*") or here[:1] == "#":
+        return "; JSON has no comments: delete this one"
+    if here[:1] in ("}", "]") and before.rstrip().endswith(","):
+        return "; delete the comma before it"
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
+        return "; the text seems cut off: fetch the file again"
+    return ""
 
 
 def _too_deep() -> CardError:

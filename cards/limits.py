@@ -26,6 +26,8 @@ YAML_NODES: Final = 20_000
 """Nodes of a YAML document with aliases written out."""
 TEXT: Final = 4 * 2**20
 """One field of a card."""
+WARNINGS: Final = 500
+"""Odd values of one card that are named; how many more there are is said."""
 LORE_ENTRIES: Final = 20_000
 LORE_KEYS: Final = 500
 """Keys of one lorebook entry."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
 from cards import limits
-from cards.coercion import Coercion
+from cards.coercion import Coercion, type_name
 from cards.decorators import DecoratorPosition, Decorators, split_decorators
 from cards.errors import CardWarning
 
@@ -45,7 +45,13 @@ _POSITIONS: Final[tuple[Position, ...]] = (
     "outlet",
 )
 _ROLES: Final[tuple[LoreRole, ...]] = ("system", "user", "char")
-_ROLE_NAMES: Final[dict[str, LoreRole]] = {"user": "user", "assistant": "char", "char": "char"}
+_ROLE_NAMES: Final[dict[str, LoreRole]] = {
+    "": "system",
+    "system": "system",
+    "user": "user",
+    "assistant": "char",
+    "char": "char",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +114,9 @@ class Entry:
 def read_book_entry(raw: Mapping[str, Any], index: int, place: str, warnings: list[CardWarning]) -> Entry:
     """An entry of a V2 or V3 book; SillyTavern's extensions are honoured."""
     entry = Coercion(raw, place, warnings)
-    more = entry.within("extensions") if raw.get("extensions") != "" else Coercion({}, "", warnings)
+    more = entry.within("extensions")
+    entry.warn_of_null("enabled", "true or false")
+    entry.warn_of_null("insertion_order", "a number")
     content, decorators = split_decorators(entry.text("content"))
     return _decorated(
         Entry(
@@ -117,7 +125,7 @@ def read_book_entry(raw: Mapping[str, Any], index: int, place: str, warnings: li
             content=content,
             name=entry.text("name"),
             comment=entry.text("comment"),
-            uid=str(raw.get("id", index)),
+            uid=_uid(entry, "id", index),
             enabled=entry.flag("enabled", True),
             constant=entry.flag("constant", False),
             order=entry.number("insertion_order", 100),
@@ -147,14 +155,14 @@ def read_world_entry(raw: Mapping[str, Any], index: int, place: str, warnings: l
             keys=_keys(entry, "key"),
             content=content,
             comment=entry.text("comment"),
-            uid=str(raw.get("uid", index)),
+            uid=_uid(entry, "uid", index),
             enabled=not entry.flag("disable", False),
             constant=entry.flag("constant", False),
             order=entry.number("order", 100),
             selective=entry.flag("selective", True),
             secondary_keys=_keys(entry, "keysecondary"),
             case_sensitive=entry.optional_flag("caseSensitive"),
-            position=_pick(_POSITIONS, entry.whole("position", 0)),
+            position=_picked(_POSITIONS, entry, "position"),
             outlet=entry.text("outletName"),
             **_shared(entry, WORLD_NAMES),
             only_for=only_for,
@@ -165,7 +173,7 @@ def read_world_entry(raw: Mapping[str, Any], index: int, place: str, warnings: l
 
 
 def _character_filter(entry: Coercion) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    wanted = entry.within("characterFilter")
+    wanted = entry.within("characterFilter", nullable=True)
     names = (*wanted.texts("names"), *wanted.texts("tags"))
     return ((), names) if wanted.flag("isExclude", False) else (names, ())
 
@@ -234,12 +242,12 @@ def _shared(source: Coercion, key: Mapping[str, str]) -> dict[str, Any]:
     waits = source.source.get(key["delay_until_recursion"])
     level = int(waits) if isinstance(waits, bool) else source.whole(key["delay_until_recursion"], 0)
     return {
-        "logic": _pick(_LOGICS, source.whole(key["selectiveLogic"], 0)),
+        "logic": _picked(_LOGICS, source, key["selectiveLogic"]),
         "whole_words": source.optional_flag(key["match_whole_words"]),
         "scan_depth": None if scan_depth is None else max(0, int(scan_depth)),
         "probability": probability if source.flag(key["useProbability"], True) else 100,
         "depth": max(0, source.whole(key["depth"], 4)),
-        "role": _role(source.source.get(key["role"])),
+        "role": _role(source, key["role"]),
         "groups": tuple(part.strip() for part in source.text(key["group"]).split(",") if part.strip()),
         "group_override": source.flag(key["group_override"], False),
         "group_weight": max(0.0, source.number(key["group_weight"], 100)),
@@ -262,17 +270,33 @@ def _keys(entry: Coercion, key: str) -> tuple[str, ...]:
     return tuple(keys[: limits.LORE_KEYS])
 
 
+def _uid(entry: Coercion, key: str, index: int) -> str:
+    """What the entry is called by: a number in V2, a number or text in V3."""
+    value = entry.source.get(key)
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            return str(value)
+        except ValueError:  # more digits than Python turns into text
+            return str(index)
+    if value is not None:
+        entry.warn(key, f"{type_name(value)} where a number or text belongs")
+    return str(index)
+
+
 def _book_position(entry: Coercion, more: Coercion) -> Position:
-    number = more.optional_number("position")
-    if number is not None:
-        return _pick(_POSITIONS, int(number))
+    if more.source.get("position") is not None:
+        return _picked(_POSITIONS, more, "position")
     written = entry.source.get("position")
     if isinstance(written, str) and written in _POSITIONS:
         return written
-    if isinstance(written, (int, float)):
+    if isinstance(written, (int, float)) and not isinstance(written, bool):
         entry.warn("position", "a number where before_char or after_char belongs")
         return _pick(_POSITIONS, int(written))
-    return "before_char" if written in (None, "") else "after_char"
+    if written in (None, ""):
+        return "before_char"
+    what = "an unknown word" if isinstance(written, str) else type_name(written)
+    entry.warn("position", f"{what} where before_char or after_char belongs")
+    return "after_char"
 
 
 def _written_by_sillytavern(extensions: Mapping[str, Any]) -> bool:
@@ -280,10 +304,21 @@ def _written_by_sillytavern(extensions: Mapping[str, Any]) -> bool:
     return "selectiveLogic" in extensions or "useProbability" in extensions
 
 
-def _role(value: Any) -> LoreRole:
-    if isinstance(value, (int, float)):
-        return _pick(_ROLES, int(value))
-    return _ROLE_NAMES.get(str(value).lower(), "system")
+def _role(source: Coercion, key: str) -> LoreRole:
+    value = source.source.get(key)
+    if value is None:
+        return "system"
+    if isinstance(value, str) and value.lower() in _ROLE_NAMES:
+        return _ROLE_NAMES[value.lower()]
+    return _picked(_ROLES, source, key)
+
+
+def _picked(choices: tuple[_T, ...], source: Coercion, key: str) -> _T:
+    """The choice that a number means; the first, with a warning, where it means none."""
+    number = source.whole(key, 0)
+    if not 0 <= number < len(choices):
+        source.warn(key, f"{number} means nothing; taken as 0")
+    return _pick(choices, number)
 
 
 def _pick(choices: tuple[_T, ...], number: int) -> _T:

@@ -7,7 +7,7 @@ from base64 import b64decode
 from typing import Any, Final
 
 from cards.errors import CardError, CardWarning
-from cards.json_text import decode_text, parse_json
+from cards.json_text import decode_text, parse_json, text_encoding
 from cards.shapes import looks_like
 
 __all__ = ["payload_document"]
@@ -24,7 +24,7 @@ def payload_document(payload: bytes, warnings: list[CardWarning]) -> dict[str, A
             raise CardError(
                 "encrypted", "this card is protected by RisuAI Realm (rcc) and cannot be read elsewhere"
             )
-        if text[:1] in (b"{", b"[") or text.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        if text[:1] in (b"{", b"[") or text_encoding(text):
             break
         text = _from_base64(text)
     document = parse_json(decode_text(text, warnings), warnings)
@@ -46,4 +46,4 @@ def _from_base64(text: bytes) -> bytes:
 
 def _stripped(text: bytes) -> bytes:
     # In UTF-16 a zero byte is half of a character.
-    return text if text.startswith((b"\xff\xfe", b"\xfe\xff")) else text.strip(_SPACE)
+    return text if text_encoding(text) else text.strip(_SPACE)

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Final
 
 from cards import limits
 from cards.book import Lorebook
-from cards.card import COMPARED, Card, Container, card_from_document
+from cards.card import Card, Container, card_from_document, differing_fields
 from cards.charx import has_zip, read_zip_card
 from cards.errors import CardError, CardWarning
 from cards.exif import is_webp, user_comment
@@ -18,6 +19,8 @@ from cards.json_text import decode_text, parse_json
 from cards.payload import payload_document
 from cards.png_chunks import CARD_KEYWORDS, OTHER_KEYWORDS, TextChunk, is_png, text_chunks
 from cards.shapes import looks_like
+
+_OBJECT: Final = re.compile(r'\{\s{0,99}"[^"\n]{1,99}"\s{0,99}:')
 
 __all__ = ["book_document", "read_card", "read_card_file", "read_lorebook"]
 
@@ -84,7 +87,7 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
             card, more = card_from_document(payload_document(chunk.text, notes), stem)
         except CardError as error:
             failure = failure or error
-            warnings.append(CardWarning(error.code, f"not readable: {error.message}", chunk.keyword))
+            warnings.append(_unread(error, "not readable", chunk))
             continue
         warnings += notes + more
         _compare(card, candidates[index + 1 :], warnings)
@@ -122,14 +125,18 @@ def _compare(card: Card, others: list[TextChunk], warnings: list[CardWarning]) -
         try:
             other, _ = card_from_document(payload_document(chunk.text, []))
         except CardError as error:
-            warnings.append(
-                CardWarning(error.code, f"a second copy is not readable: {error.message}", chunk.keyword)
-            )
+            warnings.append(_unread(error, "a second copy is not readable", chunk))
             continue
-        fields = [name for name in COMPARED if getattr(card, name) != getattr(other, name)]
+        fields = differing_fields(card, other)
         if fields:
             message = f"a second copy of the card differs and was not used: {', '.join(fields)}"
             warnings.append(CardWarning("conflict", message, chunk.keyword))
+
+
+def _unread(error: CardError, what: str, chunk: TextChunk) -> CardWarning:
+    return CardWarning(
+        error.code, f"{what}: {error.message}", chunk.keyword, line=error.line, column=error.column
+    )
 
 
 def _read_text(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
@@ -139,16 +146,14 @@ def _read_text(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     if data.startswith(b"rcc||"):
         payload_document(data, [])
     warnings: list[CardWarning] = []
-    if len(data) > 4 * limits.JSON_TEXT:
-        raise CardError("too-large", f"the text is over the limit of {limits.JSON_TEXT // 2**20} MB")
-    text = decode_text(data, warnings).lstrip("\ufeff \t\r\n\0")
+    blank, text = _split_text(data, warnings)
     if not text:
         raise CardError("empty", "the file has no text in it")
     container: Container = "json"
     if text[0] in "{[":
-        document = _json_document(text, warnings)
+        document = _json_document(blank, text, warnings)
     else:
-        container, document = _written_document(text, warnings)
+        container, document = _written_document(blank.count("\n"), text, warnings)
     if not isinstance(document, dict):
         code, message = looks_like(document)
         raise CardError(code, message)
@@ -156,21 +161,48 @@ def _read_text(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     return replace(card, container=container), warnings + more
 
 
-def _written_document(text: str, warnings: list[CardWarning]) -> tuple[Container, Any]:
+def _split_text(data: bytes, warnings: list[CardWarning]) -> tuple[str, str]:
+    """The blank lines at a text's beginning, so that an error can name the line of the file, and the text."""
+    if len(data) > 4 * limits.JSON_TEXT:
+        raise CardError("too-large", f"the text is over the limit of {limits.JSON_TEXT // 2**20} MB")
+    whole = decode_text(data, warnings)
+    text = whole.lstrip("\ufeff \t\r\n\0")
+    return whole[: len(whole) - len(text)].translate({0xFEFF: None, 0: None}), text
+
+
+def _written_document(blank: int, text: str, warnings: list[CardWarning]) -> tuple[Container, Any]:
     # Importing a YAML parser takes longer than reading a JSON or PNG card.
     from cards.markdown import document_from_markdown, is_markdown_card
     from cards.yaml_text import looks_like_yaml_card, parse_yaml
 
     if is_markdown_card(text):
         return "markdown", document_from_markdown(text, warnings)
+    begin = _object_after_text(text)
+    if begin and (text.startswith(("//", "/*")) or not looks_like_yaml_card(text[:begin])):
+        raise _text_before_object(blank, text, begin)
     if looks_like_yaml_card(text):
-        return "yaml", parse_yaml(text)
+        return "yaml", parse_yaml("\n" * blank + text)
     raise CardError("not-a-card", "not a character card: this is a text file")
 
 
-def _json_document(text: str, warnings: list[CardWarning]) -> Any:
+def _object_after_text(text: str) -> int:
+    """Where an object of JSON begins behind a comment or other text; 0 when none does."""
+    found = _OBJECT.search(text)
+    return found.start() if found else 0
+
+
+def _text_before_object(blank: int, text: str, begin: int) -> CardError:
+    line, column = blank + text.count("\n", 0, begin) + 1, begin - text.rfind("\n", 0, begin)
+    message = (
+        f"broken JSON at line {blank + 1} column 1: {text[:40].splitlines()[0]!r} stands before the card; "
+        f"delete everything before the {{ at line {line} column {column}"
+    )
+    return CardError("json", message, line=blank + 1, column=1)
+
+
+def _json_document(blank: str, text: str, warnings: list[CardWarning]) -> Any:
     try:
-        return parse_json(text, warnings)
+        return parse_json(blank + text if blank else text, warnings)
     except CardError as error:
         # A chat is one JSON object a line, and its first line names the two who talk.
         first, _, rest = text.partition("\n")
@@ -192,9 +224,9 @@ def read_lorebook(data: bytes, filename: str = "") -> tuple[Lorebook, list[CardW
     """
     stem = PurePath(filename).stem if filename else ""
     try:
-        if not is_png(data) and data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+        if not is_png(data) and data[:999].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1] == b"{":
             warnings: list[CardWarning] = []
-            document = parse_json(decode_text(data, warnings).lstrip("\ufeff \t\r\n"), warnings)
+            document = parse_json("".join(_split_text(data, warnings)), warnings)
             book = book_document(document)
             if book is not None:
                 read = Lorebook.read(book, "", warnings)

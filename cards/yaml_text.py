@@ -70,8 +70,10 @@ def parse_yaml(text: str) -> Any:
         document = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
-        raise CardError("yaml", f"broken YAML{place}: {error.problem or error.context}") from error
+        line, column = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        place = f" at line {line} column {column}" if mark else ""
+        message = f"broken YAML{place}: {error.problem or error.context}"
+        raise CardError("yaml", message, line=line, column=column) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise CardError("yaml", f"broken YAML: {error}") from error
     _judge_values(document)

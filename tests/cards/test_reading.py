@@ -352,7 +352,8 @@ def test_lorebook_files(data: Any) -> None:
     book, warnings = read_lorebook(json.dumps(data).encode(), "eldoria.json")
     entry = book.entries[0]
     assert (entry.keys, entry.content, entry.order) == (("tower",), "It is old.", 5)
-    assert warnings == []
+    odd = ["data.character_book.entries: an object where a list belongs"]
+    assert [str(warning) for warning in warnings] == (odd if "spec_version" in data else [])
 
 
 @pytest.mark.parametrize(
