@@ -10,10 +10,12 @@ import llama_cpp.llama_cpp as api
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from chat.engine.worker import log
 from chat.engine.worker.samplers import PREFILTER, Chain
-from chat.engine.worker.tail_free import softmax, tail_free_keep
+from chat.engine.worker.tail_free import softmax, tail_free_head, tail_free_keep
 from presets.sampling import Sampling
 
 Floats = npt.NDArray[np.float32]
@@ -217,3 +219,28 @@ def test_logits_are_left_as_they_were() -> None:
     before = logits.copy()
     draws(LIMARP, logits, 3, history=[1, 2, 3])
     assert np.array_equal(logits, before)
+
+
+@settings(max_examples=300)
+@given(
+    st.integers(8, 3_000),
+    st.floats(0.3, 6),
+    st.sampled_from((0.25, 0.5, 0.85, 0.95, 0.99)),
+    st.integers(1, 3),
+    st.booleans(),
+    st.integers(0, 2**32),
+)
+def test_the_beginning_of_the_weights_settles_tail_free_as_all_of_them_do(
+    count: int, spread: float, z: float, min_keep: int, reference: bool, seed: int
+) -> None:
+    logits = np.sort(np.random.default_rng(seed).standard_normal(count).astype(np.float32) * spread)[::-1]
+    weights = np.exp(logits - logits[0])
+    settled = tail_free_head(weights[weights >= np.exp(-10)], count, z, min_keep, reference)
+    if settled is not None:
+        assert settled == tail_free_keep(weights / weights.sum(), z, min_keep, reference)
+
+
+def test_the_beginning_settles_what_a_model_is_sure_of_and_leaves_a_flat_curve_alone() -> None:
+    peaked = np.exp(-np.arange(40, dtype=np.float32) / 3)
+    assert tail_free_head(peaked, 50_000, 0.85) is not None
+    assert tail_free_head(np.ones(40, np.float32), 50_000, 0.85) is None

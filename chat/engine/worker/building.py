@@ -45,6 +45,8 @@ class Parts:
     takes_best: bool = False
     """Nothing that follows the heads can change which token is the best."""
     prefilter: bool = True
+    cuts_first: TailFree | None = None
+    """TFS, when it is the first of the steps: it need not see the unlikely tokens."""
     highest_temperature: float = 1.0
 
 
@@ -140,6 +142,9 @@ class _Builder:
         self._add_heads(heads)
         self._add_body(body)
         self._add_draw()
+        first = parts.steps[0][1]
+        if parts.prefilter and isinstance(first, TailFree) and not apart:
+            parts.cuts_first = first
 
     @property
     def _draw(self) -> str:

@@ -164,13 +164,18 @@ class Chain:
             raise FloatingPointError("no token can be chosen")
         if parts.takes_best:
             return likeliest
-        if parts.prefilter:
+        steps = parts.steps
+        head = parts.cuts_first.head(work, best) if parts.cuts_first else None
+        if head is not None:
+            candidates, steps = Candidates(head, work), steps[1:]
+            candidates.is_sorted = True
+        elif parts.prefilter:
             ids = self._prefilter(work, best)
             candidates = Candidates(ids, work, self._scratch if self._sharpness == 1.0 else None)
         else:
             candidates = self._all()
         chosen = -1
-        for name, step in parts.steps:
+        for name, step in steps:
             chosen = step(candidates)
             if self._watch is not None and name:
                 self._watch(name, candidates)

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from chat.engine.worker.candidates import Candidates, Floats, Ints, Native
-from chat.engine.worker.tail_free import tail_free_keep
+from chat.engine.worker.tail_free import tail_free_head, tail_free_keep
 from presets.sampling import Sampling
 
 __all__ = ["GuardedXTC", "Smoothing", "TailFree", "TopA", "penalize_by_age"]
+
+
+HEAD_LOGITS = np.float32(-10.0)
+"""How far below the best logit `TailFree.head` looks."""
 
 
 class TailFree:
@@ -22,6 +26,18 @@ class TailFree:
         self._min_keep = sampling.tfs_min_keep
         self._reference = sampling.tfs_variant == "reference"
 
+    def head(self, logits: Floats, best: float) -> Ints | None:
+        """What it keeps of a whole vocabulary, best first, found without a look at the unlikely ones; None
+        where they could move the cut."""
+        ids = (logits >= best + HEAD_LOGITS).nonzero()[0]
+        weights = np.exp(logits[ids] - np.float32(best))
+        ordered = np.sort(weights)[::-1]
+        most = int(logits.size)
+        if 0 < self._top_k <= ids.size:
+            ordered, most = ordered[: self._top_k], self._top_k
+        keep = tail_free_head(ordered, most, self._z, self._min_keep, self._reference)
+        return None if keep is None else np.asarray(ids[_best(weights, ordered, keep)])
+
     def __call__(self, candidates: Candidates) -> int:
         weights = candidates.weights()
         ordered = np.sort(weights)[::-1]
@@ -29,12 +45,15 @@ class TailFree:
             ordered = ordered[: self._top_k]
         p = ordered / ordered.sum()
         keep = tail_free_keep(p, self._z, self._min_keep, self._reference)
-        among = (weights >= ordered[keep - 1]).nonzero()[0]
-        if among.size > 1:
-            among = among[np.argsort(-weights[among], kind="stable")[:keep]]
-        candidates.keep(among)
+        candidates.keep(_best(weights, ordered, keep))
         candidates.is_sorted = True
         return -1
+
+
+def _best(weights: Floats, ordered: Floats, keep: int) -> Ints:
+    """The places of the so many best, best first; a sort of the few is quicker than one that moves places."""
+    among = (weights >= ordered[keep - 1]).nonzero()[0]
+    return np.asarray(among[np.argsort(-weights[among], kind="stable")[:keep]])
 
 
 class TopA:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["softmax", "tail_free_keep"]
+__all__ = ["softmax", "tail_free_head", "tail_free_keep"]
 
 Floats = npt.NDArray[np.float32]
 
 FLAT = 1e-6
 """Second differences that sum to less are noise; the weights are then uniform."""
+
+ROUNDING = 2e-5
+"""What sums of some thousand numbers in float32 may differ by."""
 
 
 def softmax(logits: Floats) -> Floats:
@@ -40,4 +43,31 @@ def tail_free_keep(p: Floats, z: float, min_keep: int = 1, reference: bool = Fal
         hit = max(hit, min_keep)
     if hit >= n - 2:
         return n - int(reference)
+    return max(hit + int(reference), min_keep)
+
+
+def tail_free_head(
+    weights: Floats, most: int, z: float, min_keep: int = 1, reference: bool = False
+) -> int | None:
+    """`tail_free_keep` from the beginning of the sorted weights alone, the best one's being 1.
+
+    `most` is how many there are of all of them, at most. None where the beginning does not settle it.
+    """
+    if weights.size < min_keep + 4:
+        return None
+    first = weights[:-1] - weights[1:]
+    second = np.abs(first[:-1] - first[1:])
+    sums = np.cumsum(second)
+    least = float(sums[-1])
+    if least <= FLAT * most:  # it may be as flat as noise
+        return None
+    # Behind the last one the weights fall to 0 at most, so that much is what their differences sum to.
+    beyond = float(first[-1] + 2 * weights[-1]) if weights.size < most else 0.0
+    bounds = np.array((z * least * (1 - ROUNDING), z * (least + beyond) * (1 + ROUNDING)), np.float32)
+    hits = np.searchsorted(sums, bounds, side="right")
+    hit = int(hits[0])
+    if hit != int(hits[1]) or hit >= second.size - 1:
+        return None
+    if not reference:
+        hit = max(hit, min_keep)
     return max(hit + int(reference), min_keep)
