@@ -14,7 +14,7 @@ from chat.cli.printing import write, write_json
 if TYPE_CHECKING:
     from chat.cli.checks import Check
     from chat.engine.protocol import Build
-    from chat.settings import Folders
+    from chat.settings import Folders, Settings
 
 
 @click.command()
@@ -29,15 +29,16 @@ def command(context: click.Context, as_json: bool) -> None:
     from chat.settings import Folders
 
     folders = Folders.find()
-    build, error = _build(folders)
     gpu = look.find_gpu()
     settings, settings_checks = look.check_settings(folders)
     models, model_checks = look.check_models(settings)
+    build, error, format_checks = _ask_engine(folders, settings)
     database = look.read_database(folders.database)
     checks = [
         *look.check_system(),
         *look.check_llama(build, error, gpu),
         *model_checks,
+        *format_checks,
         *settings_checks,
         *look.check_folders(folders),
         look.check_database(database),
@@ -89,10 +90,12 @@ def _line(check: Check) -> str:
     return f"{label:<6} {check.what}{fix}"
 
 
-def _build(folders: Folders) -> tuple[Build | None, str]:
-    """The build of llama.cpp as its own process tells it, else why it does not start."""
+def _ask_engine(folders: Folders, settings: Settings | None) -> tuple[Build | None, str, list[Check]]:
+    """The build of llama.cpp as its own process tells it, else why it does not start; and whether the format
+    of the model that would be used fits it."""
     import tempfile
 
+    from chat.cli.format_check import check_format
     from chat.engine.client import Engine
     from chat.engine.surface import EngineError
 
@@ -101,9 +104,10 @@ def _build(folders: Folders) -> tuple[Build | None, str]:
         # A look at an installation that has never run leaves no folder behind.
         engine = Engine(log if log.parent.is_dir() else Path(passing, log.name))
         try:
-            return engine.devices(), ""
+            build = engine.devices()
+            return build, "", check_format(engine, settings) if settings is not None else []
         except EngineError as error:
-            return None, str(error)
+            return None, str(error), []
         finally:
             engine.close()
 

@@ -71,7 +71,7 @@ def command(
         session = opening.session(engine, _passing_store(opening) if no_save else None)
         session.inspector.wanted = probs or 0
         try:
-            for notice in (*opening.notices, *session.notices):
+            for notice in (*opening.notices, *session.notices, *_markers(session)):
                 warn(notice)
             said = session.say(words)
             try:
@@ -115,6 +115,12 @@ def _load(opening: Opening, engine: EngineSurface) -> None:
     loading = opening.load(engine)
     if loading is not None:
         opening.notices.extend(loading.wait().notes)
+
+
+def _markers(session: Session) -> list[str]:
+    from chat.marking import marker_notice
+
+    return list(filter(None, [marker_notice(session)]))
 
 
 def _reply(session: Session, *, aloud: bool) -> Message:

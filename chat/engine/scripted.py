@@ -29,6 +29,8 @@ __all__ = ["ScriptedEngine", "ScriptedGenerate", "ScriptedReply"]
 
 CHARACTERS_PER_TOKEN = 4
 """What a scripted token is when it counts prompts; replies come a word at a time."""
+MARKER = re.compile(r"<[^\s<>]+>|\[[^\s\[\]]+\]")
+"""A trusted text that is one token."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ class ScriptedEngine:
         self.go = threading.Event()
         self.go_load = threading.Event()
         self.fallback = fallback
+        self.knows_markers = True
+        """Its vocabulary has every format's markers as control tokens."""
         self.load_error = load_error
         self.context = context
         self.loaded: Loaded | None = None
@@ -174,6 +178,9 @@ class ScriptedEngine:
         self.counted.append(tuple(spans))
         counts, seen = [], 0
         for span in spans:
+            if self.knows_markers and span.trusted and MARKER.fullmatch(span.text):
+                counts.append(1)
+                continue
             before = -(-seen // CHARACTERS_PER_TOKEN)
             seen += len(span.text)
             counts.append(-(-seen // CHARACTERS_PER_TOKEN) - before)

@@ -59,6 +59,7 @@ class Around:
         wrote = last.timings.get("write", 0.0) if last else 0.0
         reading = screen.reading or not screen.has_model
         screen.meter.look()
+        screen.markers.look()
         screen.status.change(
             mode="read" if reading else "edit" if screen.actions.editing else "write",
             engine=engine.state,

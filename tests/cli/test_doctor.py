@@ -13,6 +13,7 @@ from chat import models
 from chat.cli import checks
 from chat.cli.checks import Gpu, check_llama, install_line, wheel_index
 from chat.engine.protocol import Build, Device
+from chat.settings import Folders, Settings
 
 Rpchat = Callable[..., Any]
 RTX = Gpu("nvidia", "NVIDIA GeForce RTX 3060", "550.54", (12, 4), 8.6)
@@ -159,3 +160,22 @@ def test_a_sound_database_is_counted(rpchat: Rpchat) -> None:
     assert state["problem"] is None
     assert state["chats"] == 0
     assert state["version"] >= 1
+
+
+@pytest.mark.usefixtures("no_gpu")
+def test_whether_the_format_fits_the_models_vocabulary(rpchat: Rpchat, home: Path) -> None:
+    fits = "the markers of format chatml are control tokens of it"
+    assert any(fits in check["what"] for check in rpchat("doctor", "--json").json["checks"])
+    settings = Settings(Folders.find(home))
+    demo = models.demo_model()
+    assert demo is not None
+    settings.remember_override(demo, format="llama3", sampling=None)
+    answer = rpchat("doctor", "--json")
+    (check,) = [one for one in answer.json["checks"] if "no control tokens" in one["what"]]
+    assert (answer.status, check["verdict"]) == (0, "note")
+    assert "format llama3 may be wrong for this model" in check["what"]
+    assert "<|eot_id|>" in check["what"]
+    assert check["fix"] == f"rpchat --model {demo} --format auto"
+    settings.remember_override(demo, format="alpaca", sampling=None)
+    checks = rpchat("doctor", "--json").json["checks"]
+    assert any("alpaca, which needs no control tokens" in one["what"] for one in checks)

@@ -146,6 +146,14 @@ def test_settings_and_limits_reach_the_reply(rpchat: Rpchat, ghost: Path) -> Non
     assert answer["finish_reason"] in ("length", "eos", "stop")
 
 
+def test_a_format_that_does_not_fit_the_model_is_told(rpchat: Rpchat, ghost: Path) -> None:
+    args = ["say", "Hi.", "--card", ghost, "--no-save", "--json", "--max-tokens", 1]
+    assert rpchat(*args).err == ""
+    warned = rpchat(*args, "--format", "phi-4").err
+    assert "format phi-4 may be wrong for this model" in warned
+    assert "<|im_sep|> is 7 tokens" in warned
+
+
 def test_what_is_chosen_for_a_named_model_is_remembered_for_it(rpchat: Rpchat, ghost: Path) -> None:
     model = "SmolLM2-135M-Instruct.Q4_1.gguf"
     args = ["say", "Hi.", "--card", ghost, "--no-save", "--json", "--max-tokens", 1]

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from chat.engine.scripted import ScriptedReply
+import pytest
+
+from chat.engine.scripted import ScriptedEngine, ScriptedReply
+from chat.launch import Launch
 from chat.tui.blocks import Block, PaintedBlock
 from chat.tui.heights import Heights
 from chat.tui.selecting import selected_text
@@ -143,3 +147,18 @@ def test_rows_add_up_and_a_selection_leaves_the_thought_out() -> None:
 
         assert selected_text([block], heights, Drag(first, first)) == "alpha beta"  # type: ignore[arg-type]
         assert selected_text([block], heights, Drag(0, 99)) == "Vera\nalpha beta gamma"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_a_format_that_does_not_fit_the_model_is_told(play: Any, card: Path, knows: bool) -> None:
+    engine = ScriptedEngine()
+    engine.knows_markers = knows
+    launch = Launch(card=str(card), format="chatml")
+    async with play(launch=launch, engine=engine, size=(140, 30)) as p:
+        if knows:
+            await p.until(lambda: any(spans[-1].text == "<|im_end|>" for spans in engine.counted))
+            await p.pilot.pause(0.1)
+            assert "may be wrong" not in p.screen()
+        else:
+            await p.until(lambda: "format chatml may be wrong for this model" in p.screen())
+            assert "try another format" in p.screen()

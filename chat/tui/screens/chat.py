@@ -25,6 +25,7 @@ from chat.tui.card_pane import CardPane
 from chat.tui.commands import COMMANDS, read_line
 from chat.tui.composer import Composer
 from chat.tui.engine import EngineStatus
+from chat.tui.marker_watch import Checked, MarkerWatch
 from chat.tui.meter import Counted, Meter
 from chat.tui.outbox import Outbox
 from chat.tui.replies import AGAIN, Ended, Replies, Said
@@ -70,6 +71,7 @@ class ChatScreen(Screen[None]):
         self.replies = Replies(self)
         self.engine = EngineStatus()
         self.meter = Meter(self)
+        self.markers = MarkerWatch(self)
         self.outbox = Outbox(self)
         self.around = Around(self)
         self._leaving = False
@@ -344,6 +346,10 @@ class ChatScreen(Screen[None]):
     def _counted(self, counted: Counted) -> None:
         self.meter.counted(counted)
         self.show_state()
+
+    @on(Checked)
+    def _checked(self, checked: Checked) -> None:
+        self.markers.checked(checked)
 
     @on(Ended)
     def _ended(self, ended: Ended) -> None:
