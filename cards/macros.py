@@ -69,6 +69,8 @@ class Macros:
     max_prompt: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
     """More plain macros, by lower-case name: a format's own."""
+    outlets: Mapping[str, str] = field(default_factory=dict)
+    """What lorebook entries say where `{{outlet::NAME}}` asks for it; nothing for a name without any."""
     clock: datetime | None = None
     """The time that is told; None: now."""
     idle_since: datetime | None = None
@@ -253,6 +255,8 @@ def _with_arguments(expansion: _Expansion, name: str, arguments: _Arguments) -> 
         return arguments.whole() if expansion.view == "scan" else ""
     if name == "comment" and arguments.marked:
         return arguments.whole() if expansion.view == "screen" else ""
+    if name == "outlet" and arguments.doubled:
+        return macros.outlets.get(arguments.parts()[0], "")
     if name == "datetimeformat":
         return format_moment(macros.now(), arguments.whole().strip())
     if name == "timediff" and arguments.doubled:

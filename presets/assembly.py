@@ -6,21 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from presets.header import HeaderText, header
+from presets.notes import LeftOut, Note
 from presets.text import Cast
 from presets.turns import open_turn, turn_segments
 from presets.values import Mode, Role, Segment, SegmentKind, Turn
 
 _AT_ONE_DEPTH: tuple[Role, ...] = ("char", "user", "system")
 """The later stands nearer to the end, so that the system's word counts most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A text that stands between the turns, `depth` chat messages from the end."""
-
-    text: Segment
-    depth: int
-    role: Role
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +28,11 @@ class Script:
     mode: Mode
     continued: Turn | None
     """The turn that is continued, its text without spaces at the end."""
+    before_examples: Sequence[Turn] = ()
+    """Lore at the top of the examples, which stays when those go."""
+    after_examples: Sequence[Turn] = ()
+    prefill: str = ""
+    """How the reply begins, without spaces at the end; only in a reply."""
 
 
 @dataclass(slots=True)
@@ -59,6 +56,8 @@ class Play:
     """The whole chat, the continued turn included."""
     base_text: str
     """The text that is continued, as it stands in the prompt."""
+    left_out: Callable[[], Sequence[LeftOut]] = lambda: ()
+    """What has no place in the prompt whatever the budget; to be asked once it is rendered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +98,18 @@ def spoken_turns(
     script: Script, cast: Cast, first: int, *, with_examples: bool
 ) -> tuple[list[Spoken], list[Spoken]]:
     """The examples, and the chat from the `first` turn on with its notes; the open turn is not among them."""
-    examples = [_said(turn, Block("examples"), cast) for turn in script.examples] if with_examples else []
+    examples = [_said(turn, Block("lore"), cast) for turn in script.before_examples]
+    examples += [_said(turn, Block("examples"), cast) for turn in script.examples if with_examples]
+    examples += [_said(turn, Block("lore"), cast) for turn in script.after_examples]
     return examples, list(_chat(script, cast, first))
 
 
 def open_parts(script: Script, cast: Cast) -> tuple[Segment | None, str]:
-    """The text that is continued, and the name of who speaks in the open turn."""
+    """The text that is continued or begins the reply, and the name of who speaks in the open turn."""
     turn = script.continued
     partial = Segment("open", turn.source, turn.text, False) if turn is not None else None
+    if script.prefill:
+        partial = Segment("open", "prefill", script.prefill, False)
     return partial, cast.user if script.mode == "impersonate" else (turn.name if turn else "") or cast.char
 
 
@@ -159,16 +162,23 @@ def _notes_here(
 ) -> Iterator[Spoken]:
     """Notes whose place is `depth` messages from the end; deeper ones stand first, shallower ones last."""
     here = [n for n in notes if n.depth == depth or (first and n.depth > depth) or (last and n.depth < depth)]
-    for at in sorted({note.depth for note in here}, reverse=True):
+    for role, together in at_one_place(here):
+        texts: list[Segment] = []
+        for note in together:
+            texts += cast.fill("\n", note.texts[0].kind) if texts else []
+            texts += note.texts
+        name = {"user": cast.user, "char": cast.char, "system": ""}[role]
+        yield Spoken(Block(texts[0].kind), texts, role, name)
+
+
+def at_one_place(notes: Sequence[Note]) -> Iterator[tuple[Role, list[Note]]]:
+    """Notes that share a turn, deepest first; at one depth those that stay come first, then by role."""
+    places = sorted({(-note.depth, not note.settled) for note in notes})
+    for depth, moves in places:
         for role in _AT_ONE_DEPTH:
-            texts: list[Segment] = []
-            for note in here:
-                if note.depth == at and note.role == role:
-                    texts += cast.fill("\n", note.text.kind) if texts else []
-                    texts.append(note.text)
-            if texts:
-                name = {"user": cast.user, "char": cast.char, "system": ""}[role]
-                yield Spoken(Block(texts[0].kind), texts, role, name)
+            together = [n for n in notes if (-n.depth, not n.settled, n.role) == (depth, moves, role)]
+            if together:
+                yield role, together
 
 
 def _open(script: Script, cast: Cast, *, shares: bool) -> Block:

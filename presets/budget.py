@@ -33,6 +33,8 @@ class Fitted:
     """Of each segment, in order."""
     window: Window
     dropped: tuple[Dropped, ...]
+    first: int
+    """Index of the oldest turn that is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,7 @@ def fit(render: Render, turns: Sequence[Turn], budget: Budget, window: Window, e
         tuple(counted.tokens),
         Window(sources[first] if first else "", left_out or window.without_examples),
         _dropped(render, counted, budget, sources[:first], examples if not with_examples else ""),
+        first,
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
 
@@ -14,19 +15,29 @@ from presets.values import Persona
 Expand = Callable[[str, str], str]
 """A text with its macros expanded, from its origin (`card description`, `persona` ...) and the text."""
 
+_OUTLET = re.compile(r"\{\{\s*outlet\s*::\s*([^{}]*?)\s*\}\}", re.IGNORECASE)
 
-def expander(card: Card, persona: Persona, given: Macros | None, cast: Cast) -> Expand:
+
+def expander(
+    card: Card,
+    persona: Persona,
+    given: Macros | None,
+    cast: Cast,
+    outlets: Mapping[str, str] | None = None,
+    asked: set[str] | None = None,
+) -> Expand:
     """Expands the texts of one prompt. `given` stays as it is: its variables are copied, its dice not thrown.
 
     Each origin has dice of its own, seeded from the given ones, so that `{{random}}` in one text does not
     change what another says when a lorebook entry comes or goes. What `{{persona}}`, `{{description}}` and
-    their kin stand for has its own macros expanded, once.
+    their kin stand for has its own macros expanded, once. `outlets` is what `{{outlet::NAME}}` stands for;
+    the names that texts asked for come into `asked`.
     """
     own = given or Macros.for_card(card, cast.user, persona.description, dice=Random(0))
     dice = Random()
     dice.setstate(own.dice.getstate())
     seed = dice.getrandbits(64)
-    known = replace(own, char=cast.char, user=cast.user)
+    known = replace(own, char=cast.char, user=cast.user, outlets=outlets or {})
 
     def thrown(macros: Macros, source: str) -> Macros:
         return replace(macros, dice=Random(f"{seed} {source}"))
@@ -44,7 +55,13 @@ def expander(card: Card, persona: Persona, given: Macros | None, cast: Cast) -> 
         scenario=aside(fields, "card scenario", known.scenario),
         mes_examples=aside(fields, "card mes_example", known.mes_examples),
     )
-    return lambda source, text: thrown(whole, source).expand(text)
+
+    def expand(source: str, text: str) -> str:
+        if asked is not None:
+            asked.update(_OUTLET.findall(text))
+        return thrown(whole, source).expand(text)
+
+    return expand
 
 
 def _with_own_variables(macros: Macros) -> Macros:

@@ -287,6 +287,8 @@ class PromptFormat(_Part):
                 known["card_system_prompt"] = (
                     ("on", "off") if self.header.system_prompt == "replace" else ("off", "on")
                 )
+            sends = self.sillytavern is None or self.sillytavern.settings().context.post_history
+            known["card_post_history"] = ("on", "off") if sends else ("off", "on")
         known["think"] = THINK
         known["thoughts"] = ("off", "on")
         known["ban_eos"] = ("on", "off") if self.ban_eos else ("off", "on")

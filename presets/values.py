@@ -19,12 +19,47 @@ Mode = Literal["reply", "continue", "impersonate"]
 SegmentKind = Literal["header", "lore", "examples", "turn", "note", "post_history", "open"]
 
 
+PersonaPosition = Literal["header", "none", "note_top", "note_bottom", "depth"]
+"""Where the persona's description stands: in the header, nowhere, around the author's note, at a depth."""
+
+LorePosition = Literal[
+    "before_char",
+    "after_char",
+    "examples_top",
+    "examples_bottom",
+    "note_top",
+    "note_bottom",
+    "depth",
+    "outlet",
+]
+"""Around the persona block, the examples or the author's note, at a depth, or where a text asks for it."""
+
+NOTE_DEPTH = 4
+"""Where the author's note stands when nothing else is said, in chat messages from the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Persona:
     """The user as the character meets them."""
 
     name: str = "User"
     description: str = ""
+    position: PersonaPosition = "header"
+    depth: int = 2
+    """Chat messages counted from the end; only for position `depth`, like `role`."""
+    role: Role = "system"
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorsNote:
+    """What the user has the model keep in mind, and where that stands between the turns."""
+
+    text: str = ""
+    depth: int = NOTE_DEPTH
+    """Chat messages counted from the end; 0 stands after the last one."""
+    role: Role = "system"
+    interval: int = 1
+    """It stands in every so manieth prompt, counted by the user's turns; 1: in each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +80,21 @@ class LoreInsertion:
     text: str
     source: str
     """`lore BOOK/ENTRY`."""
-    position: Literal["before_char", "after_char", "depth"] = "before_char"
+    position: LorePosition = "before_char"
     depth: int = 4
     """Chat messages counted from the end; 0 stands after the last one. Only for position `depth`."""
     role: Role = "system"
+    outlet: str = ""
+    """Name that `{{outlet::NAME}}` asks for it by. Only for position `outlet`."""
+    constant: bool = False
+    """It fires in every prompt."""
+    settled: bool = False
+    """It keeps its place between two messages while the chat goes on; other texts at its depth stand after
+    it, since they move."""
+
+
+LoreAt = Callable[[int], Sequence[LoreInsertion]]
+"""What stands in a prompt whose history begins with the turn of that index."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +170,11 @@ class Prompt:
     strip_names: tuple[str, ...] = ()
     """`Name:` prefixes that are cut off the start of a reply."""
     keep_leading_space: bool = False
-    """True when continuing: the reply's first space belongs to the text."""
+    """True after a text that is continued: the reply's first space belongs to the text."""
     base_text: str = ""
     """When continuing: the message as it stands in the prompt, without spaces at its end. What the model
-    writes is appended to this, not to the stored text, so that one space stands between them and not two."""
+    writes is appended to this, not to the stored text, so that one space stands between them and not two.
+    In a reply: the beginning that was put into its mouth."""
     think: ThinkPlan = ThinkPlan()
     dropped: tuple[Dropped, ...] = ()
     window: Window = field(default_factory=Window)

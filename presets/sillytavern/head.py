@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from cards.card import Card
+from presets.assembly import Block
 from presets.sillytavern.dialogue import blocks_of, lines_of
 from presets.sillytavern.documents import Settings
 from presets.sillytavern.messages import Messages
@@ -56,28 +57,29 @@ class Head:
         return joined([*before, *segments, *wording.fill(turns.story_suffix, "header")])
 
     @cached_property
-    def examples(self) -> list[list[Segment]]:
-        """Each message of the examples. Names in them go by a rule of their own: `force` names the user."""
+    def examples(self) -> list[Block]:
+        """Each message of the examples, lore among them. Names in them go by a rule of their own: `force`
+        names the user."""
         turns, wording = self.settings.instruct, self.messages.wording
         heading = self._separator()
-        result: list[list[Segment]] = []
-        blocks = blocks_of(self._example_text) if turns.enabled and not turns.skip_examples else []
-        for block in blocks:
+        result: list[Block] = []
+        written = self._example_blocks if turns.enabled and not turns.skip_examples else []
+        for source, block in written:
             lines = lines_of(block, wording.cast.user, wording.cast.char)
-            result += [heading] if lines and heading else []
-            result += [self._example(line.user, line.text) for line in lines]
-        return result or [[*heading, *raw] for raw in self._raw_blocks()]
+            result += [_part(source, heading)] if lines and heading else []
+            result += [_part(source, self._example(line.user, line.text, source)) for line in lines]
+        return result or [_part(source, [*heading, *raw]) for source, raw in self._raw_blocks()]
 
-    def _example(self, user: bool, text: str) -> list[Segment]:
+    def _example(self, user: bool, text: str, source: str) -> list[Segment]:
         turns, cast, names = self.settings.instruct, self.messages.wording.cast, self.messages.names
         return self.messages.written(
             turns.input_sequence if user else turns.output_sequence,
-            [Segment("examples", "card mes_example", text, False)] if text else [],
+            [Segment(_kind(source), source, text, False)] if text else [],
             turns.input_suffix if user else turns.output_suffix,
             cast.user if user else cast.char,
             "user" if user else "char",
             names == "always" or (names == "force" and user),
-            "examples",
+            _kind(source),
             # Only where macros are on does an empty suffix become a newline here, unlike in the chat.
             turns.wrap and turns.macro,
         )
@@ -98,7 +100,7 @@ class Head:
             "loreBefore": before,
             "wiAfter": after,
             "loreAfter": after,
-            "mesExamples": [segment for message in self.examples for segment in message],
+            "mesExamples": [segment for message in self.examples for segment in message.segments],
             "mesExamplesRaw": self._raw_examples(),
             "anchorBefore": [],
             "anchorAfter": [],
@@ -141,22 +143,40 @@ class Head:
     # Examples as they are written ---------------------------------------------------------------------------
 
     @cached_property
-    def _example_text(self) -> str:
-        text = self._expanded("card mes_example", self.card.mes_example.strip())
-        return text[0].text if text else ""
+    def _example_blocks(self) -> list[tuple[str, str]]:
+        """Source and text of each block: lore at the top, the card's own, lore at the bottom."""
+        own = self._expanded("card mes_example", self.card.mes_example.strip())
+        # SillyTavern puts each entry before those that it put there already.
+        top = reversed([e for e in self.lore if e.position == "examples_top"])
+        bottom = [e for e in self.lore if e.position == "examples_bottom"]
+        texts = [
+            *((entry.source, entry.text) for entry in top),
+            ("card mes_example", own[0].text if own else ""),
+            *((entry.source, entry.text) for entry in bottom),
+        ]
+        return [(source, block) for source, text in texts for block in blocks_of(text)]
 
     def _separator(self) -> list[Segment]:
         separator = self.settings.context.example_separator
         return self.messages.wording.fill(separator + "\n", "examples") if separator else []
 
-    def _raw_blocks(self) -> list[list[Segment]]:
-        newline = self.messages.wording.own("\n", "examples")
+    def _raw_blocks(self) -> list[tuple[str, list[Segment]]]:
+        newline = self.messages.wording.own
         return [
-            joined([Segment("examples", "card mes_example", block, False), newline])
-            for block in blocks_of(self._example_text)
+            (source, joined([Segment(_kind(source), source, block, False), newline("\n", _kind(source))]))
+            for source, block in self._example_blocks
         ]
 
     def _raw_examples(self) -> list[Segment]:
         start = [self.messages.wording.own("<START>\n", "examples")]
         heading = start if self.settings.instruct.enabled else self._separator()
-        return [segment for block in self._raw_blocks() for segment in (*heading, *block)]
+        return [segment for _, block in self._raw_blocks() for segment in (*heading, *block)]
+
+
+def _kind(source: str) -> SegmentKind:
+    return "lore" if source.startswith("lore ") else "examples"
+
+
+def _part(source: str, segments: Sequence[Segment]) -> Block:
+    """A message of the examples; lore among them stays when those go."""
+    return Block(_kind(source), segments=list(segments))

@@ -11,40 +11,39 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from cards.card import Card
-from presets.assembly import Block, Play
+from presets.assembly import Block, Play, at_one_place
 from presets.expansion import Expand
-from presets.format import PromptFormat
+from presets.notes import Note, notes_of
 from presets.sillytavern.documents import Naming, Settings, preset_macros
 from presets.sillytavern.head import Head
 from presets.sillytavern.messages import Line, Messages, Place
 from presets.sillytavern.wording import Wording, without_end, without_last_break, without_start
 from presets.text import Cast, joined
-from presets.values import LoreInsertion, Mode, Persona, Role, Segment, SegmentKind, Turn
+from presets.values import AuthorsNote, LoreInsertion, Mode, Persona, Role, Segment, Turn
 
 _NAME = re.compile(r"\{\{name\}\}", re.IGNORECASE)
 _ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
-
-_AT_ONE_DEPTH: tuple[Role, ...] = ("char", "user", "system")
-"""The later stands nearer to the end."""
 
 
 def play(
     card: Card,
     persona: Persona,
-    format: PromptFormat,
     turns: Sequence[Turn],
     mode: Mode,
     expand: Expand,
     lore: Sequence[LoreInsertion],
     chosen: Mapping[str, str],
     cast: Cast,
+    *,
+    note: AuthorsNote | None = None,
+    prefill: str = "",
 ) -> Play:
-    """How `format`, an imported one, is rendered. `chosen` are its options, all of them.
+    """How the format of `cast`, an imported one, is rendered. `chosen` are its options, all of them.
 
     Raises ValueError for a `continue` that has nothing to continue.
     """
-    assert format.sillytavern is not None
-    settings = format.sillytavern.settings()
+    assert cast.format.sillytavern is not None
+    settings = cast.format.sillytavern.settings()
     history = [
         replace(turn, text=turn.text.replace("\r", ""), source=turn.source or f"message {number}")
         for number, turn in enumerate(turns, 1)
@@ -55,12 +54,20 @@ def play(
     wording = Wording(cast, expand, preset_macros(settings))
     names = naming.get(chosen["names"], settings.instruct.names)
     messages = Messages(settings.instruct, names, wording, settings.context.always_force_name)
-    entries = [replace(e, text=wording.expand(e.source, e.text).replace("\r", "")) for e in lore]
+
+    def filled(source: str, text: str) -> str:
+        return wording.expand(source, text).replace("\r", "")
+
+    entries = [replace(e, text=filled(e.source, e.text)) for e in lore if e.position != "outlet"]
+    notes, left_out = notes_of(card, persona, note or AuthorsNote(), entries, turns, filled)
+    described = persona if persona.position == "header" else replace(persona, description="")
     own_system = chosen.get("card_system_prompt") == "on"
-    head = Head(settings, messages, card, persona, entries, own_system)
-    staging = _Staging(settings, head, messages, mode, history)
-    base_text = history[-1].text if mode == "continue" else ""
-    return Play(staging.blocks, stop_strings(settings, wording, mode), history, base_text)
+    head = Head(settings, messages, card, described, entries, own_system)
+    last_word = chosen.get("card_post_history") == "on"
+    staging = _Staging(settings, head, messages, mode, history, notes, last_word, prefill)
+    base_text = history[-1].text if mode == "continue" else prefill
+    stops = stop_strings(settings, wording, mode)
+    return Play(staging.blocks, stops, history, base_text, lambda: left_out)
 
 
 def stop_strings(settings: Settings, wording: Wording, mode: Mode) -> tuple[str, ...]:
@@ -114,14 +121,21 @@ class _Staging:
     messages: Messages
     mode: Mode
     history: Sequence[Turn]
+    notes: Sequence[Note]
+    last_word: bool
+    """Post-history instructions are sent."""
+    prefill: str
 
     def blocks(self, first: int, with_examples: bool) -> list[Block]:
         """The prompt from the `first` turn of the history on, in order, block by block."""
         wording, turns = self.messages.wording, self.settings.instruct
         at_top = self.settings.context.story_depth is None
         result = [Block("header", segments=self.head.story if at_top else [])]
-        if with_examples:
-            result += [Block("examples", segments=list(message)) for message in self.head.examples]
+        result += [
+            Block(message.part, segments=list(message.segments))
+            for message in self.head.examples
+            if with_examples or message.part == "lore"
+        ]
         start = self.settings.context.chat_start
         result.append(Block("header", segments=wording.fill(start + "\n", "header") if start else []))
         injected = self._injected()
@@ -162,41 +176,33 @@ class _Staging:
     def _injected(self) -> list[_Injection]:
         """Notes, lore and a story string that has its place in the chat, as messages in their order."""
         cast, own = self.messages.wording.cast, self.messages.wording.own
-        placed = list(self._depth_texts())
         # Nothing may stand between a message and its continuation.
         nearest = 1 if self.mode == "continue" else 0
         result: list[_Injection] = []
-        for depth in sorted({at for at, _, _ in placed}, reverse=True):
-            for role in _AT_ONE_DEPTH:
-                texts: list[Segment] = []
-                for at, of, segments in placed:
-                    if at == depth and of == role:
-                        texts += [own("\n", segments[0].kind)] if texts else []
-                        texts += segments
-                if texts:
-                    # A narrator has no name of its own: {{name}} is the character's.
-                    name = cast.user if role == "user" else cast.char
-                    gap = max(len(self.history) - max(depth, nearest), 0)
-                    result.append(_Injection(Line(texts[0].kind, role, name, tuple(joined(texts))), gap))
+        for role, together in at_one_place(self._placed()):
+            texts: list[Segment] = []
+            for note in together:
+                texts += [own("\n", note.texts[0].kind)] if texts else []
+                texts += note.texts
+            # A narrator has no name of its own: {{name}} is the character's.
+            name = cast.user if role == "user" else cast.char
+            gap = max(len(self.history) - max(together[0].depth, nearest), 0)
+            result.append(_Injection(Line(texts[0].kind, role, name, tuple(joined(texts))), gap))
         return result
 
-    def _depth_texts(self) -> Iterator[tuple[int, Role, list[Segment]]]:
-        """Depth, role and text of all that stands between the messages."""
-        own = self.head.card.depth_prompt
-        expand = self.messages.wording.expand
-        if own is not None and (text := expand("card depth_prompt", own.prompt).replace("\r", "").strip()):
-            yield max(own.depth, 0), own.role, [Segment("note", "card depth_prompt", text, False)]
+    def _placed(self) -> list[Note]:
+        """What stands between the messages; the story string, where it does, before lore at that depth."""
         context = self.settings.context
+        notes = list(self.notes)
         if context.story_depth is not None and (story := without_start(without_end(self.head.story))):
-            yield context.story_depth, context.story_role, story
-        for entry in self.head.lore:
-            if entry.position == "depth" and (text := entry.text.strip()):
-                kind: SegmentKind = "lore" if entry.source.startswith("lore ") else "note"
-                yield max(entry.depth, 0), entry.role, [Segment(kind, entry.source, text, False)]
+            lore = sum(entry.position == "depth" and bool(entry.text.strip()) for entry in self.head.lore)
+            place = len(notes) - lore
+            notes.insert(place, Note(tuple(story), context.story_depth, context.story_role))
+        return notes
 
     def _post_history(self) -> list[Line]:
         """The last word, as a message of a user without a name."""
-        if not self.settings.context.post_history:
+        if not self.last_word:
             return []
         wording = self.messages.wording
         preset = wording.fill(self.settings.post_history, "post_history")
@@ -224,4 +230,9 @@ class _Staging:
         cast = self.messages.wording.cast
         role: Role = "user" if self.mode == "impersonate" else "char"
         ended = bool(said and said[-1].segments and said[-1].segments[-1].text.endswith("\n"))
-        return self.messages.open(role, cast.user if role == "user" else cast.char, ended)
+        opened = self.messages.open(role, cast.user if role == "user" else cast.char, ended)
+        if not self.prefill:
+            return opened
+        between = " " if opened and opened[-1].text.endswith(":") and not self.prefill[0].isspace() else ""
+        own = self.messages.wording.own(between, "open")
+        return joined([*opened, own, Segment("open", "prefill", self.prefill, False)])
