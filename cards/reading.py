@@ -16,6 +16,7 @@ from cards.errors import CardError, CardWarning
 from cards.exif import is_webp, user_comment
 from cards.file_kinds import binary_kind
 from cards.json_text import decode_text, parse_json
+from cards.mojibake import mojibake_warnings
 from cards.payload import payload_document
 from cards.png_chunks import CARD_KEYWORDS, OTHER_KEYWORDS, TextChunk, is_png, text_chunks
 from cards.shapes import looks_like
@@ -28,9 +29,10 @@ __all__ = ["book_document", "read_card", "read_card_file", "read_lorebook"]
 def read_card(data: bytes, filename: str = "") -> tuple[Card, list[CardWarning]]:
     """The card in a file's bytes, and what was odd about it. Raises CardError, and nothing else."""
     try:
-        return _read(data, PurePath(filename).stem if filename else "")
+        card, warnings = _read(data, PurePath(filename).stem if filename else "")
     except CardError as error:
         raise error.at(filename) from error.__cause__
+    return card, warnings + mojibake_warnings(card)
 
 
 def read_card_file(path: Path) -> tuple[Card, list[CardWarning]]:
