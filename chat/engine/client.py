@@ -12,17 +12,23 @@ from typing import Generic, TypeVar, cast
 
 from chat.engine.process import Exchange, WorkerProcess
 from chat.engine.protocol import (
+    Adapt,
+    Adapted,
+    Adapter,
     Build,
+    CacheChoice,
     Count,
     Counted,
     Devices,
     Done,
     Event,
+    FlashAttention,
     Generate,
     Load,
     Loaded,
     Loading,
     Span,
+    Work,
 )
 from chat.engine.surface import EngineError, GpuLayers
 from presets.sampling import Sampling
@@ -74,8 +80,10 @@ class Engine:
     say goes to `log_file` (mode 0600, one older file is kept as `.1`).
     """
 
-    def __init__(self, log_file: Path) -> None:
+    def __init__(self, log_file: Path, plans_file: Path | None = None) -> None:
+        """`plans_file`: where the worker remembers what loading needed on these devices."""
         self.log_file = log_file
+        self.plans_file = plans_file
         self._lock = threading.RLock()
         self._worker: WorkerProcess | None = None
         self._asked: Load | None = None
@@ -110,6 +118,10 @@ class Engine:
         gpu_layers: GpuLayers = "auto",
         threads: int | None = None,
         vocabulary_only: bool = False,
+        cache_type: CacheChoice = "auto",
+        flash_attention: FlashAttention = "auto",
+        full_window: bool = False,
+        adapters: Sequence[Adapter] = (),
     ) -> EngineOperation[Loaded]:
         asked = Load(
             id=0,
@@ -118,13 +130,36 @@ class Engine:
             gpu_layers=gpu_layers,
             threads=threads,
             vocabulary_only=vocabulary_only,
+            cache_type=cache_type,
+            flash_attention=flash_attention,
+            full_window=full_window,
+            adapters=list(adapters),
+            plans=str(self.plans_file or ""),
         )
+        return self._load(asked)
+
+    def _load(self, asked: Load) -> EngineOperation[Loaded]:
         with self._lock:
             self.start()
             self._asked = asked
             self._loaded = None
             loading = _LoadAttempts(self, asked)
         return EngineOperation(loading.events(), loading.cancel)
+
+    def adapt(self, adapters: Sequence[Adapter]) -> list[Adapter]:
+        for event in self._send(Adapt(id=0, adapters=list(adapters))).events():
+            if isinstance(event, Adapted):
+                self._adapted(event.adapters)
+                return event.adapters
+        raise EngineError("internal", "The worker did not change the adapters.")
+
+    def _adapted(self, adapters: list[Adapter]) -> None:
+        """A worker that is started in this one's place gets the same adapters."""
+        with self._lock:
+            if self._asked is not None:
+                self._asked = self._asked.model_copy(update={"adapters": adapters})
+            if self._loaded is not None:
+                self._loaded = self._loaded.model_copy(update={"adapters": adapters})
 
     def count(self, spans: Sequence[Span]) -> list[int]:
         if not spans:
@@ -146,6 +181,8 @@ class Engine:
         strip_names: Sequence[str] = (),
         keep_leading_space: bool = False,
         dry_breakers: Sequence[str] = (),
+        grammar_text: str = "",
+        grammar_after: Sequence[str] = (),
         probs: int = 0,
     ) -> EngineOperation[Done]:
         request = Generate(
@@ -159,6 +196,8 @@ class Engine:
             strip_names=list(strip_names),
             keep_leading_space=keep_leading_space,
             dry_breakers=[text for text in dry_breakers if text],
+            grammar_text=grammar_text,
+            grammar_after=list(grammar_after),
             probs=probs,
         )
         exchange = self._send(request)
@@ -177,13 +216,7 @@ class Engine:
             if asked is None:
                 raise EngineError("request", "No model was chosen.")
             self.close()
-            return self.load(
-                Path(asked.path),
-                context=asked.context,
-                gpu_layers=asked.gpu_layers,
-                threads=asked.threads,
-                vocabulary_only=asked.vocabulary_only,
-            )
+            return self._load(asked)
 
     def close(self) -> None:
         with self._lock:
@@ -191,7 +224,7 @@ class Engine:
         if worker is not None:
             worker.close()
 
-    def _send(self, request: Load | Count | Generate | Devices) -> Exchange:
+    def _send(self, request: Work) -> Exchange:
         worker = self._worker
         if worker is None:
             raise EngineError("worker", "The model's process is not running.")
@@ -199,8 +232,8 @@ class Engine:
 
 
 class _LoadAttempts:
-    """Loading one model: with `auto` layers it tries again with fewer when memory fails or the worker
-    dies."""
+    """Loading one model: with `auto` layers it tries again with a smaller plan when memory fails or the
+    worker dies."""
 
     def __init__(self, engine: Engine, asked: Load) -> None:
         self.engine = engine
@@ -217,8 +250,8 @@ class _LoadAttempts:
             tried = 0
             try:
                 for event in self.exchange.events():
-                    if isinstance(event, Loading) and event.gpu_layers is not None:
-                        tried = event.gpu_layers
+                    if isinstance(event, Loading) and event.gpu_layers:
+                        tried = event.gpu_bytes
                     if isinstance(event, Loaded):
                         self._finish(event)
                     yield event
@@ -228,14 +261,14 @@ class _LoadAttempts:
                     raise
                 if error.code not in ("memory", "worker"):
                     raise
-            self._again(fewer_layers(tried))
+            self._again(smaller_plan(tried))
 
     def _finish(self, loaded: Loaded) -> None:
         with self.engine._lock:
             if self.engine._asked is self.asked:
                 self.engine._loaded = loaded
 
-    def _again(self, layers: int) -> None:
+    def _again(self, limit: int) -> None:
         """A new worker: after a failed allocation the old one's state is anybody's guess."""
         engine = self.engine
         with engine._lock:
@@ -243,9 +276,9 @@ class _LoadAttempts:
                 raise EngineError("load", "Loading was given up for another model.")
             engine.close()
             engine.start()
-            self.exchange = engine._send(self.asked.model_copy(update={"gpu_layers": layers}))
+            self.exchange = engine._send(self.asked.model_copy(update={"gpu_limit": limit}))
 
 
-def fewer_layers(layers: int) -> int:
-    """The next number of GPU layers to try: a fifth fewer, at last none."""
-    return layers * 4 // 5
+def smaller_plan(gpu_bytes: int) -> int:
+    """Bytes that the next attempt may use on the GPUs, when one that meant to use so many failed."""
+    return gpu_bytes * 4 // 5

@@ -19,15 +19,12 @@ from pydantic import ValidationError
 from chat.engine.death import describe_death
 from chat.engine.protocol import (
     Cancel,
-    Count,
-    Devices,
     Event,
     Failed,
-    Generate,
-    Load,
     Quit,
     Reading,
     Text,
+    Work,
     event_line,
 )
 from chat.engine.surface import EngineError
@@ -48,7 +45,7 @@ ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 on a quiet machine by a few per cent, but one other busy process then makes a reply ten times slower. This is
 some tens of microseconds; then a thread sleeps and leaves its core to who needs it."""
 
-FINAL = ("build", "loaded", "counted", "done", "failed")
+FINAL = ("build", "loaded", "adapted", "counted", "done", "failed")
 
 
 class Exchange:
@@ -117,7 +114,7 @@ class WorkerProcess:
     def alive(self) -> bool:
         return self._death is None
 
-    def send(self, request: Load | Count | Generate | Devices) -> Exchange:
+    def send(self, request: Work) -> Exchange:
         """Sends it under an id of its own. Raises EngineError when the worker is dead."""
         exchange = Exchange(self, next(self._ids))
         with self._lock:
@@ -127,7 +124,7 @@ class WorkerProcess:
         self.write(request.model_copy(update={"id": exchange.id}))
         return exchange
 
-    def write(self, request: Load | Count | Generate | Devices | Cancel) -> None:
+    def write(self, request: Work | Cancel) -> None:
         """One line to the worker. A broken pipe is left to the reading thread, which finds the cause."""
         line = request.model_dump_json().encode() + b"\n"
         if self._death is not None:

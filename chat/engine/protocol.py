@@ -16,6 +16,12 @@ SURROGATE = re.compile("[\ud800-\udfff]")
 
 FinishReason = Literal["eos", "stop", "length", "cancelled"]
 
+CacheType = Literal["f16", "q8_0", "q4_0"]
+"""What a number of the KV cache takes: 16 bits, 8.5 or 4.5."""
+CacheChoice = Literal["auto", "f16", "q8_0", "q4_0"]
+"""`auto`: f16, or q8_0 where memory is short."""
+FlashAttention = Literal["auto", "on", "off"]
+
 
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -34,6 +40,15 @@ class Span(_Line):
         return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
+class Adapter(_Line):
+    """A GGUF file that changes a model in memory: a LoRA, or a control vector."""
+
+    path: str
+    scale: float = 1.0
+    """1: as it was made; 0: without effect."""
+    kind: Literal["lora", "control"] = "lora"
+
+
 # Requests ---------------------------------------------------------------------------------------------------
 
 
@@ -49,6 +64,23 @@ class Load(_Line):
     """Threads; None: the cores that this process may use."""
     vocabulary_only: bool = False
     """Enough to count tokens; no weights are read."""
+    cache_type: CacheChoice = "auto"
+    flash_attention: FlashAttention = "auto"
+    full_window: bool = False
+    """Layers with sliding attention keep the whole context, which costs memory and spares checkpoints."""
+    adapters: list[Adapter] = []
+    gpu_limit: int | None = None
+    """Bytes on all GPUs together that the plan may use; the client lowers it when loading failed."""
+    plans: str = ""
+    """A file in which the worker remembers what loading needed on these devices; empty: nowhere."""
+
+
+class Adapt(_Line):
+    """Puts these adapters in the place of all that are in force, without loading the model again."""
+
+    op: Literal["adapt"] = "adapt"
+    id: int
+    adapters: list[Adapter]
 
 
 class Count(_Line):
@@ -70,6 +102,10 @@ class Generate(_Line):
     keep_leading_space: bool = False
     dry_breakers: list[str] = []
     """Markers and names that break DRY's sequences, beside those of the sampling."""
+    grammar_text: str = ""
+    """What stands of the reply already: a grammar goes on behind it."""
+    grammar_after: list[str] = []
+    """The reply begins inside of thinking, which one of these ends: a grammar holds for what comes then."""
     probs: int = 0
     """The so many best candidates before and after each sampler are recorded for every token; 0: none."""
 
@@ -120,6 +156,8 @@ class Loading(_Line):
     fraction: float
     gpu_layers: int | None = None
     """Layers that this attempt puts on the GPU; None: not known yet."""
+    gpu_bytes: int = 0
+    """Bytes that this attempt means to use on all GPUs together."""
 
 
 class Loaded(_Line):
@@ -141,6 +179,21 @@ class Loaded(_Line):
     seconds: float
     notes: list[str] = []
     """One line each: what was made smaller than asked for, and why."""
+    cells: int = 0
+    """Tokens that the cache holds in all: `context`, and what stands beside the chat."""
+    cache_type: CacheType = "f16"
+    plan: str = ""
+    """What takes how much memory, in one line."""
+    checkpoints: bool = False
+    """The model cannot go back in its cache by itself; snapshots of its state serve for that."""
+    adapters: list[Adapter] = []
+
+
+class Adapted(_Line):
+    op: Literal["adapted"] = "adapted"
+    id: int
+    adapters: list[Adapter]
+    """All that are in force now."""
 
 
 class Counted(_Line):
@@ -226,16 +279,18 @@ class Done(_Line):
 class Failed(_Line):
     op: Literal["failed"] = "failed"
     id: int | None
-    code: Literal["load", "context", "memory", "request", "internal"]
+    code: Literal["load", "context", "memory", "request", "adapter", "internal"]
     message: str
     """One line: what, where, what to do."""
 
 
-Request = Annotated[Load | Count | Generate | Cancel | Devices | Quit, Field(discriminator="op")]
+Request = Annotated[Load | Adapt | Count | Generate | Cancel | Devices | Quit, Field(discriminator="op")]
+Work = Load | Adapt | Count | Generate | Devices
+"""Requests that are answered one after the other."""
 Event = Annotated[
-    Build | Loading | Loaded | Counted | Reading | Text | Done | Failed, Field(discriminator="op")
+    Build | Loading | Loaded | Adapted | Counted | Reading | Text | Done | Failed, Field(discriminator="op")
 ]
-request_line: TypeAdapter[Load | Count | Generate | Cancel | Devices | Quit] = TypeAdapter(Request)
-event_line: TypeAdapter[Build | Loading | Loaded | Counted | Reading | Text | Done | Failed] = TypeAdapter(
-    Event
+request_line: TypeAdapter[Load | Adapt | Count | Generate | Cancel | Devices | Quit] = TypeAdapter(Request)
+event_line: TypeAdapter[Build | Loading | Loaded | Adapted | Counted | Reading | Text | Done | Failed] = (
+    TypeAdapter(Event)
 )

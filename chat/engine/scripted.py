@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Generic, TypeVar, cast
 
 from chat.engine.protocol import (
+    Adapter,
     Build,
+    CacheChoice,
     Device,
     Done,
     Event,
     FinishReason,
+    FlashAttention,
     Loaded,
     Loading,
     Reading,
@@ -62,6 +65,8 @@ class ScriptedGenerate:
     strip_names: tuple[str, ...]
     keep_leading_space: bool
     dry_breakers: tuple[str, ...] = ()
+    grammar_text: str = ""
+    grammar_after: tuple[str, ...] = ()
     probs: int = 0
 
     @property
@@ -127,6 +132,10 @@ class ScriptedEngine:
         self.requests: list[ScriptedGenerate] = []
         self.counted: list[tuple[Span, ...]] = []
         self.loads: list[Path] = []
+        self.adapters: list[Adapter] = []
+        """Those in force."""
+        self.adapt_error = ""
+        """What the next `adapt` fails with."""
         self.go = threading.Event()
         self.go_load = threading.Event()
         self.fallback = fallback
@@ -155,9 +164,14 @@ class ScriptedEngine:
         gpu_layers: GpuLayers = "auto",
         threads: int | None = None,
         vocabulary_only: bool = False,
+        cache_type: CacheChoice = "auto",
+        flash_attention: FlashAttention = "auto",
+        full_window: bool = False,
+        adapters: Sequence[Adapter] = (),
     ) -> _Operation[Loaded]:
         self.alive = True
         self.loads.append(path)
+        self.adapters = list(adapters)
         self._model = path
         self.context = context or self.context
 
@@ -172,6 +186,13 @@ class ScriptedEngine:
             yield self.loaded
 
         return _Operation(events)
+
+    def adapt(self, adapters: Sequence[Adapter]) -> list[Adapter]:
+        self._need_model()
+        if self.adapt_error:
+            raise EngineError("adapter", self.adapt_error)
+        self.adapters = list(adapters)
+        return self.adapters
 
     def count(self, spans: Sequence[Span]) -> list[int]:
         self._need_model()
@@ -198,6 +219,8 @@ class ScriptedEngine:
         strip_names: Sequence[str] = (),
         keep_leading_space: bool = False,
         dry_breakers: Sequence[str] = (),
+        grammar_text: str = "",
+        grammar_after: Sequence[str] = (),
         probs: int = 0,
     ) -> _Operation[Done]:
         self._need_model()
@@ -211,6 +234,8 @@ class ScriptedEngine:
             tuple(strip_names),
             keep_leading_space,
             tuple(dry_breakers),
+            grammar_text,
+            tuple(grammar_after),
             probs,
         )
         self.requests.append(request)

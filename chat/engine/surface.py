@@ -9,7 +9,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from chat.engine.protocol import Build, Done, Event, Loaded, Span
+from chat.engine.protocol import (
+    Adapter,
+    Build,
+    CacheChoice,
+    Done,
+    Event,
+    FlashAttention,
+    Loaded,
+    Span,
+)
 from presets.sampling import Sampling
 
 __all__ = ["EngineError", "EngineSurface", "GpuLayers", "Operation"]
@@ -24,7 +33,8 @@ class EngineError(Exception):
     """What went wrong in the engine, as one line for people.
 
     `code` is one of `load` (a bad model file), `context` (the prompt is too long), `memory`, `request`
-    (nothing is loaded, an impossible value), `worker` (the process died) and `internal`.
+    (nothing is loaded, an impossible value), `adapter` (a file that is none, or for another model), `worker`
+    (the process died) and `internal`.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -83,10 +93,21 @@ class EngineSurface(Protocol):
         gpu_layers: GpuLayers = "auto",
         threads: int | None = None,
         vocabulary_only: bool = False,
+        cache_type: CacheChoice = "auto",
+        flash_attention: FlashAttention = "auto",
+        full_window: bool = False,
+        adapters: Sequence[Adapter] = (),
     ) -> Operation[Loaded]:
         """Loads a model: Loading events, then Loaded.
 
         The worker begins at once, but with `auto` it is the iterating that steps down: read it to the end.
+        """
+        ...
+
+    def adapt(self, adapters: Sequence[Adapter]) -> list[Adapter]:
+        """Puts these adapters in the place of those in force, and returns them; blocks.
+
+        Raises EngineError, and then nothing has changed.
         """
         ...
 
@@ -106,6 +127,8 @@ class EngineSurface(Protocol):
         strip_names: Sequence[str] = (),
         keep_leading_space: bool = False,
         dry_breakers: Sequence[str] = (),
+        grammar_text: str = "",
+        grammar_after: Sequence[str] = (),
         probs: int = 0,
     ) -> Operation[Done]:
         """Reads the prompt and writes a reply: Reading and Text events, then Done."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from chat.engine import process
-from chat.engine.client import Engine, EngineError, fewer_layers
+from chat.engine.client import Engine, EngineError, smaller_plan
 from chat.engine.protocol import Loaded, Loading, Span
 from chat.engine.worker import offload
 from presets.sampling import Sampling
@@ -234,14 +234,8 @@ def test_the_context_shrinks_to_what_memory_holds() -> None:
     assert offload.fitting_context(SEVEN_B, 16_384, None) == 16_384
 
 
-def test_layers_step_down_to_none() -> None:
-    layers, steps = 40, []
-    while layers:
-        layers = fewer_layers(layers)
-        steps.append(layers)
-    assert steps[:3] == [32, 25, 20]
-    assert steps[-1] == 0
-    assert len(steps) < 15
+def test_plans_become_smaller_by_a_fifth() -> None:
+    assert [smaller_plan(10 * GIB), smaller_plan(1), smaller_plan(0)] == [8 * GIB, 0, 0]
 
 
 FAKE_GPU_WORKER = """
@@ -250,9 +244,10 @@ FAKE_GPU_WORKER = """
         request = json.loads(line)
         if request["op"] != "load":
             break
-        layers = 40 if request["gpu_layers"] == "auto" else request["gpu_layers"]
+        limit = request["gpu_limit"]
+        layers = (40 if limit is None else limit // 100) if request["gpu_layers"] == "auto" else 24
         say = lambda **event: print(json.dumps(event), flush=True)
-        say(op="loading", id=request["id"], fraction=0.0, gpu_layers=layers)
+        say(op="loading", id=request["id"], fraction=0.0, gpu_layers=layers, gpu_bytes=100 * layers)
         if layers > 30:
             say(op="failed", id=request["id"], code="memory", message="does not fit")
         elif layers > 22:

@@ -13,11 +13,9 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, ValidationError
 
-from chat.engine.protocol import Cancel, Count, Devices, Failed, Generate, Load, Quit, request_line
+from chat.engine.protocol import Cancel, Count, Failed, Quit, Work, request_line
 
 __all__ = ["Pipe", "Work"]
-
-Work = Load | Count | Generate | Devices
 
 
 class Pipe:
