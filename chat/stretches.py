@@ -22,6 +22,7 @@ from chat.output import meter, output_options, user_finder
 from chat.tree import Generation, Message
 from presets.output.stream import Limits, OutputStream
 from presets.reasoning import PAIRS, Pair, Piece
+from presets.sampling import Sampling
 from presets.values import Mode, Prompt, Segment
 
 if TYPE_CHECKING:
@@ -122,10 +123,10 @@ class Stretches:
         self._end_thinking()
 
     def _request(self, prompt: Prompt, seed: int) -> Operation[Done]:
-        session = self._session
+        session, closes = self._session, self.output.closes
         return self._engine.generate(
             spans_of(prompt.segments),
-            session.sampling,
+            self._sampling(),
             seed=seed,
             max_tokens=session.reply_tokens,
             stops=prompt.stops,
@@ -133,8 +134,18 @@ class Stretches:
             strip_names=prompt.strip_names,
             keep_leading_space=prompt.keep_leading_space,
             dry_breakers=self._breakers(prompt),
+            grammar_text="" if closes else self._prompt.base_text + self.output.whole,
+            grammar_after=closes,
             probs=session.inspector.wanted,
         )
+
+    def _sampling(self) -> Sampling:
+        """The session's; what an earlier stretch wrote counts for the minimum length."""
+        sampling = self._session.sampling
+        if not sampling.min_tokens or not self.output.whole:
+            return sampling
+        left = max(0, sampling.min_tokens - meter(self._engine)(self.output.whole))
+        return sampling.model_copy(update={"min_tokens": left})
 
     def _breakers(self, prompt: Prompt) -> list[str]:
         """What DRY must not take for repetition: the format's markers and the names of those who speak."""

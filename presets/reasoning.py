@@ -123,7 +123,6 @@ class Splitter:
     def __init__(self, pairs: Sequence[Pair] = PAIRS, *, inside: Pair | None = None) -> None:
         self._pairs = pairs
         self._closes = [inside.close] if inside else []
-        """What may end the block that is open; empty outside of one."""
         self._held = ""
         self._lead = bool(inside)
         """White space is dropped until something else comes."""
@@ -136,6 +135,11 @@ class Splitter:
     def thinking(self) -> bool:
         """A block is open: at the end of a stream, it was never closed."""
         return bool(self._closes)
+
+    @property
+    def closes(self) -> tuple[str, ...]:
+        """What may end the block that is open; empty outside of one."""
+        return tuple(self._closes)
 
     def push(self, text: str) -> list[Piece]:
         """Takes a piece of the reply; returns what is now certain, often nothing."""

@@ -67,6 +67,8 @@ class ScriptedGenerate:
     dry_breakers: tuple[str, ...] = ()
     grammar_text: str = ""
     grammar_after: tuple[str, ...] = ()
+    grammar_text: str = ""
+    grammar_after: tuple[str, ...] = ()
     probs: int = 0
 
     @property
@@ -221,6 +223,8 @@ class ScriptedEngine:
         dry_breakers: Sequence[str] = (),
         grammar_text: str = "",
         grammar_after: Sequence[str] = (),
+        grammar_text: str = "",
+        grammar_after: Sequence[str] = (),
         probs: int = 0,
     ) -> _Operation[Done]:
         self._need_model()
@@ -234,6 +238,8 @@ class ScriptedEngine:
             tuple(strip_names),
             keep_leading_space,
             tuple(dry_breakers),
+            grammar_text,
+            tuple(grammar_after),
             grammar_text,
             tuple(grammar_after),
             probs,

@@ -69,6 +69,11 @@ class OutputStream:
         return self._splitter.thinking
 
     @property
+    def closes(self) -> tuple[str, ...]:
+        """What may end that block; empty outside of one."""
+        return self._splitter.closes
+
+    @property
     def whole(self) -> str:
         """All the text that came, also what is not shown yet."""
         return self._came.rstrip()

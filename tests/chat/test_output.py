@@ -350,3 +350,41 @@ def test_a_name_in_a_thought_is_no_turn(store: Store, monkeypatch: pytest.Monkey
     monkeypatch.setattr(engine, "generate", with_stop)
     message = finished(one.reply())
     assert (message.text, message.thinking) == ("He bowed.", "dialogue:\nAlex: hi")
+
+
+# A grammar, a minimum length ---------------------------------------------------------------------------
+
+
+def test_a_grammar_goes_on_in_a_later_stretch(store: Store) -> None:
+    one = session(store, "She waited.", " She sat down.", set={"auto_continue": "6"})
+    one.sampling = Sampling(grammar="root ::= [A-Za-z .]+")
+    assert finished(one.reply()).text == "She waited. She sat down."
+    assert [request.grammar_text for request in scripted(one).requests] == ["", "She waited."]
+    list(one.continue_reply())
+    assert scripted(one).requests[2].grammar_text == "She waited. She sat down."
+    before = len(scripted(one).requests)
+    list(one.regenerate())
+    assert scripted(one).requests[before].grammar_text == ""
+
+
+def test_a_grammar_begins_behind_the_thinking(store: Store) -> None:
+    one = session(
+        store,
+        ScriptedReply("I wonder", "length"),
+        ScriptedReply(" still.</think>\n\nYes", "length"),
+        " she said.",
+        set={"think": "on"},
+        format=LIBRARY.format("chatml"),
+    )
+    one.sampling = Sampling(grammar='root ::= "Yes she said."')
+    assert finished(one.reply()).text == "Yes she said."
+    asked = [(request.grammar_after, request.grammar_text) for request in scripted(one).requests]
+    assert asked == [(("</think>",), ""), (("</think>",), ""), ((), "Yes")]
+
+
+def test_the_minimum_length_is_the_whole_replys(store: Store) -> None:
+    one = session(store, "She waited for it.", "She sat.", set={"auto_continue": "6"})
+    one.sampling = Sampling(min_tokens=7)
+    list(one.reply())
+    first, second = (request.sampling.min_tokens for request in scripted(one).requests)
+    assert (first, second) == (7, 2)

@@ -17,12 +17,15 @@ QUESTION = "<|im_start|>user\nAnswer with one word: yes or no?<|im_end|>\n<|im_s
 
 Prompt = Callable[[str], list[Span]]
 
+REQUEST = ("stops", "probs", "ban_eos", "grammar_text", "grammar_after", "keep_leading_space")
+"""What is of the request, not of the sampling."""
+
 
 def reply(
     engine: Engine, prompt: list[Span], max_tokens: int = 40, seed: int = 1, **settings: object
 ) -> Done:
     """One reply, greedy unless a temperature is given; what was shown is what it says at the end."""
-    request = {name: settings.pop(name) for name in ("stops", "probs", "ban_eos") if name in settings}
+    request = {name: settings.pop(name) for name in REQUEST if name in settings}
     sampling = Sampling.model_validate({"temperature": 0, **settings})
     operation = engine.generate(prompt, sampling, seed=seed, max_tokens=max_tokens, **request)  # type: ignore[arg-type]
     shown = "".join(event.text for event in operation if isinstance(event, Text))
@@ -234,3 +237,50 @@ def test_a_seed_gives_its_text_again(demo: Engine, trusted: Prompt, settings: di
     one, two = (reply(demo, trusted(STORY), 16, seed=5, **settings) for _ in range(2))
     assert one.text == two.text
     assert one.text
+
+
+LETTERS = 'root ::= "Dear " ("Alex" | "Vera") ", " [a-z ]+ "." "\\n" "Yours"'
+
+
+def test_a_grammar_goes_on_behind_what_is_written(demo: Engine, trusted: Prompt) -> None:
+    whole = reply(demo, trusted(STORY), 60, grammar=LETTERS, temperature=0.7)
+    assert re.fullmatch(r"Dear (Alex|Vera), [a-z ]+(\.\nYours)?", whole.text)
+    for place in (3, 7, 11, 20):
+        begun = whole.text[:place]
+        more = reply(
+            demo,
+            [*trusted(STORY + begun)],
+            40,
+            grammar=LETTERS,
+            grammar_text=begun,
+            keep_leading_space=True,
+        )
+        assert re.fullmatch(r"Dear (Alex|Vera), [a-z ]+(\.(\n(Y.*)?)?)?", begun + more.text)
+        assert more.text
+
+
+def test_a_grammar_that_is_complete_lets_nothing_follow(demo: Engine, trusted: Prompt) -> None:
+    done = reply(demo, trusted(QUESTION), 10, grammar='root ::= "yes"', grammar_text="yes")
+    assert (done.text, done.finish_reason, done.generated_tokens) == ("", "eos", 0)
+
+
+def test_text_that_does_not_follow_the_grammar_is_refused(demo: Engine, trusted: Prompt) -> None:
+    with pytest.raises(EngineError) as caught:
+        reply(demo, trusted(QUESTION), 10, grammar='root ::= "yes" | "no"', grammar_text="maybe")
+    assert caught.value.code == "request"
+    assert "does not follow the grammar" in str(caught.value)
+    assert reply(demo, trusted(QUESTION), 10, grammar='root ::= "yes"').text == "yes"
+
+
+def test_a_grammar_behind_thinking(demo: Engine, trusted: Prompt) -> None:
+    """The model repeats what it said before, thinking first; the grammar holds for what comes behind that."""
+    turn = "<|im_start|>user\nHm.</think>\n\nyes<|im_end|>\n<|im_start|>assistant\n"
+    before = "<|im_start|>system\nRepeat the user's text.<|im_end|>\n"
+    prompt = trusted(f"{before}{turn}Hm.</think>\n\nyes<|im_end|>\n{turn}")
+    assert reply(demo, prompt, 20).text.startswith("Hm.</think>")
+    marks = ["</thought>", "</think>"]
+    done = reply(demo, prompt, 20, grammar='root ::= "no " [a-z]+', grammar_after=marks)
+    thought, _, said = done.text.partition("</think>")
+    assert thought == "Hm."
+    assert re.fullmatch(r"\s*no [a-z]+", said)
+    assert done.finish_reason in ("eos", "length")

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from chat.engine.protocol import Done, FinishReason, Generate
-from chat.engine.worker.grammar import GrammarEnd
+from chat.engine.worker.grammar import Grammar, GrammarEnd
 from chat.engine.worker.llama import ABORTED, Floats
 from chat.engine.worker.phrases import Held, PhraseGuard
 from chat.engine.worker.probs import Recorder
@@ -115,22 +115,34 @@ class Reply:
         banned = set(vocabulary.suppressed)
         if request.ban_eos or request.sampling.ban_eos:
             banned |= vocabulary.end_of_generation
-        try:
-            chain = Chain(
-                vocabulary.size,
-                request.sampling,
-                request.seed,
-                banned,
-                vocabulary.handle,
-                words=words_of(vocabulary, request.sampling, request.dry_breakers),
-                dry=self._sequence.dry,
-                watch=self._recorder,
-            )
-        except ValueError as error:
-            raise GenerateError("request", str(error)) from error
+        chain = Chain(
+            vocabulary.size,
+            request.sampling,
+            request.seed,
+            banned,
+            vocabulary.handle,
+            words=words_of(vocabulary, request.sampling, request.dry_breakers),
+            dry=self._sequence.dry,
+            watch=self._recorder,
+            grammar=self._new_grammar(),
+        )
         if self._guard is not None:
             chain.names.insert(0, f"banned_strings({len(request.sampling.banned_strings)})")
         return chain
+
+    def _new_grammar(self) -> Grammar | None:
+        request = self._request
+        if not request.sampling.grammar:
+            return None
+        try:
+            return Grammar(
+                self._sequence.vocabulary,
+                request.sampling.grammar,
+                written=request.grammar_text,
+                after=request.grammar_after,
+            )
+        except ValueError as error:
+            raise GenerateError("request", str(error)) from error
 
     # Writing ------------------------------------------------------------------------------------------------
 

@@ -34,11 +34,11 @@ Watch = Callable[[str, Candidates], None]
 
 
 class Chain:
-    """Chooses the tokens of one reply. `vocab` is llama.cpp's handle; only DRY and grammars need it.
+    """Chooses the tokens of one reply. `vocab` is llama.cpp's handle; only DRY needs it.
 
     `banned` tokens are never chosen; `words` are the texts of the settings as tokens of the vocabulary;
-    `watch` is told the candidates before and after each sampler, which costs time. Raises ValueError for a
-    grammar that cannot be read.
+    `watch` is told the candidates before and after each sampler, which costs time. `grammar`, which the chain
+    takes over, is what the reply follows.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Chain:
         words: Words | None = None,
         dry: DryShelf | None = None,
         watch: Watch | None = None,
+        grammar: Grammar | None = None,
     ) -> None:
         words = words or Words()
         self.names: list[str] = []
@@ -67,7 +68,7 @@ class Chain:
         self._sequences = words.sequences
         if self._biased.size or self._sequences:
             self.names.append(f"logit_bias({self._biased.size + len(self._sequences)})")
-        self._grammar = Grammar(vocab, sampling.grammar, self._table) if sampling.grammar else None
+        self._grammar = grammar
         if self._grammar:
             self.names.append("grammar")
         self._history = History(words.longest)
