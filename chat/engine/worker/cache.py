@@ -48,6 +48,10 @@ class CachedSequence:
         self.ids.extend(ids)
         self.images.extend(images)
 
+    def copy(self) -> CachedSequence:
+        """A record of its own with the same contents."""
+        return CachedSequence([*self.ids], [*self.images], {*self.reply_starts}, self.solid)
+
     def truncate(self, length: int) -> None:
         """Forgets all but the first tokens."""
         del self.ids[length:]

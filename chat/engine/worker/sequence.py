@@ -19,9 +19,9 @@ CHUNK_GPU = 512
 """On a GPU a call costs more than its tokens."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class LiveSequence:
-    """A model's context with one sequence in it, and the exact record of what that holds."""
+    """One sequence in a model's context, and the exact record of what that holds."""
 
     context: Context
     vocabulary: Vocabulary
@@ -30,6 +30,20 @@ class LiveSequence:
     cache: CachedSequence = field(default_factory=CachedSequence)
     number: int = 0
     dry: DryShelf = field(default_factory=DryShelf)
+    shares: dict[int, int] = field(default_factory=dict)
+    """The first tokens that it has had in the same cells as another sequence ever since, by that one's
+    number."""
+
+    @property
+    def length(self) -> int:
+        """Tokens that stand in it."""
+        return len(self.cache.ids)
+
+    def shared_with(self, other: LiveSequence) -> int:
+        """The first tokens that both have in the same cells."""
+        if other is self:
+            return self.length
+        return min(self.shares.get(other.number, 0), other.shares.get(self.number, 0))
 
     def keep(self, length: int) -> int:
         """Forgets all but the first tokens; returns how many are left, none where a model cannot go back."""
@@ -42,6 +56,7 @@ class LiveSequence:
             context.clear(number)
             length = 0
         self.cache.truncate(length)
+        self.shares = {number: min(shared, length) for number, shared in self.shares.items()}
         return length
 
     def back_to(self, length: int) -> int:

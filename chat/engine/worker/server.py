@@ -16,7 +16,7 @@ from chat.engine.worker.llama import initialize
 from chat.engine.worker.loading import LoadedModel, LoadError, load
 from chat.engine.worker.pipe import Pipe, Work
 from chat.engine.worker.reading import GenerateError
-from chat.engine.worker.sequence import LiveSequence
+from chat.engine.worker.slots import Slots
 from chat.engine.worker.tokens import count, tokenize
 
 __all__ = ["Server"]
@@ -31,7 +31,7 @@ class Server:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
         self._loaded: LoadedModel | None = None
-        self._sequence: LiveSequence | None = None
+        self._slots: Slots | None = None
         self._generating = False
         self._model_lock = threading.Lock()
         """Held while the model comes or goes; the reading thread may count tokens with it meanwhile."""
@@ -84,12 +84,12 @@ class Server:
 
         with self._model_lock:
             if self._loaded is not None:
-                self._sequence, loaded, self._loaded = None, self._loaded, None
+                self._slots, loaded, self._loaded = None, self._loaded, None
                 loaded.close()
             loaded = load(request, progress, lambda: self._pipe.cancelled)
             self._loaded = loaded
             if loaded.context is not None:
-                self._sequence = LiveSequence(
+                self._slots = Slots(
                     loaded.context,
                     loaded.vocabulary,
                     sliding_window=loaded.model.sliding_window,
@@ -115,12 +115,13 @@ class Server:
         return True
 
     def _generate(self, request: Generate) -> None:
-        if self._sequence is None:
+        slots = self._slots
+        if slots is None:
             raise GenerateError("request", "No model is loaded.")
         self._generating = True
         try:
             listener = _Listener(self._pipe, request.id)
-            reply = Reply(self._sequence, request, listener, lambda: self._pipe.cancelled)
+            reply = Reply(slots.main, request, listener, lambda: self._pipe.cancelled)
             self._pipe.send(reply.run())
         finally:
             self._generating = False
@@ -137,13 +138,14 @@ class Server:
         self._pipe.send(build)
 
     def _abort(self) -> None:
-        sequence = self._sequence
-        if sequence is not None:
-            sequence.context.abort()
+        slots = self._slots
+        if slots is not None:
+            slots.context.abort()
 
     def _resume(self) -> None:
-        if self._sequence is not None:
-            self._sequence.context.resume()
+        slots = self._slots
+        if slots is not None:
+            slots.context.resume()
 
 
 class _Listener:
