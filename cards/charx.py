@@ -19,7 +19,7 @@ from cards.byaf import document_from_byaf
 from cards.errors import CardError, CardWarning
 from cards.json_text import decode_text, dump_json, parse_json
 
-__all__ = ["ZipCard", "has_zip", "read_zip_card", "rewritten_charx", "write_charx"]
+__all__ = ["ZipCard", "has_zip", "other_members", "read_zip_card", "rewritten_charx", "write_charx"]
 
 _END: Final = b"PK\x05\x06"
 _DIRECTORY: Final = 8 * 2**20
@@ -218,6 +218,22 @@ def write_charx(document: Mapping[str, Any], icon: bytes | None, ending: str = "
         if icon is not None:
             archive.writestr(_info(name), icon, zipfile.ZIP_STORED)
     return out.getvalue()
+
+
+def other_members(data: bytes) -> list[str]:
+    """The files in a CHARX that are neither the card nor its main icon. Raises CardError."""
+    _check_directory(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            card = _card_member(archive.infolist(), [])
+            held = _document(archive, card, []).get("data")
+            assets = held.get("assets") if isinstance(held, Mapping) else None
+            listed = assets if isinstance(assets, list) else []
+            place = _main_icon(listed)
+            known = {card.filename, "" if place is None else _embedded(listed[place].get("uri"))}
+            return [name for name in archive.namelist() if name not in known and not name.endswith("/")]
+    except _BROKEN as error:
+        raise CardError("zip", f"the zip file is damaged: {error}") from error
 
 
 def rewritten_charx(

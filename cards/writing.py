@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from cards.card import Card
-from cards.charx import rewritten_charx, write_charx
+from cards.charx import other_members, rewritten_charx, write_charx
 from cards.conversion import (
     SpecNumber,
     as_v1,
@@ -34,6 +34,7 @@ __all__ = [
     "export_card",
     "file_ending",
     "leaves_as_it_came",
+    "left_behind",
     "losses",
     "own_form",
 ]
@@ -114,6 +115,14 @@ def dropped_bytes(card: Card, to: ExportFormat | None = None, spec: SpecNumber |
     if carrier is None or not is_png(carrier) or leaves_as_it_came(card, to, spec):
         return 0
     return trailing_bytes(carrier) if (to or own_form(card)) in ("png", "charx") else 0
+
+
+def left_behind(card: Card, to: ExportFormat | None = None) -> list[str]:
+    """The files in a CHARX, its portrait left out, that another form has no place for."""
+    source = (card.original or card).source
+    if card.container not in ("charx", "jpeg") or source is None or to in (None, "charx"):
+        return []
+    return other_members(source)
 
 
 def _text(to: ExportFormat, document: dict[str, Any]) -> bytes:

@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 
+from cards.library import id_in
 from chat.ids import from_milliseconds
 from chat.records import ChatSummary, Found
 
@@ -37,7 +38,8 @@ _SUMMARIES = f"""
     LEFT JOIN ends ON ends.chat_id = chats.id
     LEFT JOIN lengths ON lengths.chat_id = chats.id
     LEFT JOIN messages ON messages.id = ends.message_id
-    WHERE NOT {_DELETED} AND (:card_ref IS NULL OR card_ref = :card_ref)
+    WHERE NOT {_DELETED}
+      AND (:card_ref IS NULL OR card_ref = :card_ref OR (:id != '' AND card_ref LIKE '%~' || :id))
     ORDER BY head_seq DESC
 """
 
@@ -73,7 +75,9 @@ _BY_LETTERS = _HITS.format(
 
 def summaries(connection: sqlite3.Connection, card_ref: str | None) -> list[ChatSummary]:
     """Every chat that is not deleted, last used first. Raises sqlite3.Error."""
-    rows = connection.execute(_SUMMARIES, {"card_ref": card_ref}).fetchall()
+    # A card's file may have got another name since a chat noted it: the id in it is what stays.
+    wanted = {"card_ref": card_ref, "id": id_in(card_ref or "")}
+    rows = connection.execute(_SUMMARIES, wanted).fetchall()
     return [
         ChatSummary(
             id=id_,

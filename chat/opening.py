@@ -87,7 +87,9 @@ class Opening:
         """Sentences the person should see: a model that is gone, a database set aside ..."""
 
     def another(self, *, card: str | None = None, chat: str | None = None, new: bool = False) -> Opening:
-        """The same for another chat: store, cards, presets and model are shared."""
+        """The same for another chat: store, cards, presets and model are shared. `card` is a path, or what
+        chats know a card by."""
+        card = str(self.library.known_as(card) or card) if card is not None else None
         other = Opening(replace(self.launch, card=card, chat=chat, new=new), self.folders, self.settings)
         other.store, other.library, other.presets = self.store, self.library, self.presets
         other.model = self.model
@@ -162,7 +164,10 @@ class Opening:
     def card_path(self) -> Path:
         """The card's file: `--card`, else that of the chat, else that of the last chat, else Samuel's."""
         with _one_line():
-            return self.library.find(self.launch.card or self._card_ref_of_chat() or DEFAULT_CARD)
+            if self.launch.card:
+                return self.library.find(self.launch.card)
+            ref = self._card_ref_of_chat() or DEFAULT_CARD
+            return self.library.known_as(ref) or self.library.find(ref)
 
     def _card_ref_of_chat(self) -> str:
         if self.launch.chat is not None:

@@ -5,7 +5,7 @@ and reads does not wait for the writers.
 """
 
 from cards.library.files import FileState, file_state, read_file, save_file
-from cards.library.folder import CARD_ENDINGS, CardLibrary, expanded
+from cards.library.folder import CARD_ENDINGS, CardLibrary, expanded, id_in, lasting
 from cards.library.index import LibraryCard
 from cards.library.ordering import SORTS, Sort, filtered, in_order
 
@@ -19,7 +19,9 @@ __all__ = [
     "expanded",
     "file_state",
     "filtered",
+    "id_in",
     "in_order",
+    "lasting",
     "read_file",
     "save_file",
 ]

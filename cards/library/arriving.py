@@ -13,7 +13,7 @@ from cards.card import Card
 from cards.errors import CardError, CardWarning
 from cards.library.files import read_file, save_file, set_aside
 from cards.library.folder import CARD_ENDINGS, CardLibrary, id_in
-from cards.library.index import LibraryCard, described
+from cards.library.index import LibraryCard, described, is_other_text
 from cards.library.saving import forget_original
 from cards.png import is_png
 from cards.reading import read_card
@@ -42,7 +42,8 @@ class Arrival:
 
 
 def card_files(paths: Iterable[Path]) -> list[Path]:
-    """The files that are meant by files and folders: of a folder, all below it that are called like cards.
+    """The files that are meant by files and folders: of a folder, all below it that are called like cards,
+    a Markdown file only where it is a card.
 
     What is named itself is taken whatever it is called, so that it is imported or refused with a reason.
     """
@@ -53,9 +54,17 @@ def card_files(paths: Iterable[Path]) -> list[Path]:
             continue
         for folder, folders, files in os.walk(path):
             folders[:] = sorted(name for name in folders if not name.startswith("."))
-            wanted = (name for name in files if name.lower().endswith(CARD_ENDINGS))
-            found |= {Path(folder, name): None for name in sorted(wanted) if not name.startswith(".")}
+            wanted = (name for name in sorted(files) if not name.startswith("."))
+            here = (Path(folder, name) for name in wanted if name.lower().endswith(CARD_ENDINGS))
+            found |= {file: None for file in here if not _is_note(file)}
     return list(found)
+
+
+def _is_note(file: Path) -> bool:
+    try:
+        return file.suffix.lower() == ".md" and is_other_text(file, read_file(file))
+    except CardError:
+        return False  # the import says why
 
 
 def import_cards(

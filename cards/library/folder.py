@@ -1,8 +1,8 @@
 """CardLibrary: cards as plain files in one folder, the starter cards behind them.
 
 A file that rpchat puts there is called `Samuel~k3f9x2ab.png`: a name for people, and an id that stays when
-the name changes. Chats know the card by the whole, and find it by the id. Files that people put there
-themselves are as welcome; their id is their name.
+the name changes, by hand too. Chats note the whole, and find the card, as the card finds them, by the id.
+Files that people put there themselves are as welcome; their id is their name.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from cards import limits
+from cards.display import display_text
 from cards.errors import CardError
 from cards.filenames import export_name
-from cards.library.index import INDEX_NAME, CardIndex, LibraryCard
+from cards.library.index import INDEX_NAME, NO_CARD, CardIndex, LibraryCard
 
-__all__ = ["CARD_ENDINGS", "CardLibrary", "expanded", "id_in"]
+__all__ = ["CARD_ENDINGS", "CardLibrary", "expanded", "id_in", "lasting"]
 
 CARD_ENDINGS: Final = (
     ".png",
@@ -43,6 +45,11 @@ def id_in(stem: str) -> str:
     """The id at the end of a file's stem; "" when it has none."""
     found = _ID.search(stem)
     return found[1] if found else ""
+
+
+def lasting(ref: str) -> str:
+    """What stays of a ref when its file gets another name: the id, else the whole."""
+    return id_in(ref) or ref
 
 
 def expanded(path: Path) -> Path:
@@ -73,7 +80,9 @@ class CardLibrary:
         # The starters' lines are kept beside the user's: the program's own folder is not written to.
         index = CardIndex(self.folder / (".starters.json" if starter else INDEX_NAME))
         for path, found in _stated(folder):
-            yield index.card(path, found, starter=starter)
+            card = index.card(path, found, starter=starter)
+            if card.error != NO_CARD:
+                yield card
         if self.folder.is_dir():
             index.save()
 
@@ -85,34 +94,44 @@ class CardLibrary:
         """The file that a REF means: a path, else a file's name or stem, an id, else a card's name, in any
         case.
 
-        The user's folder comes before the starters. Raises CardError naming what comes close.
+        The user's folder comes before the starters, with its cards' names too. Raises CardError naming what
+        comes close.
         """
         if not ref.strip():
             raise CardError("missing", "no card was named; say a file or a card's name")
         path = expanded(Path(ref))
         if _exists(path):
             return path
-        found = self._by_file_name(ref.casefold())
+        wanted = ref.casefold()
+        own = _files(self.folder)
+        found = _of_file_name(own, wanted) or _of_id_or_bare_name(own, wanted)
         if found is not None:
             return found
-        cards = self.list()
-        for card in cards:
-            if card.name.casefold() == ref.casefold() and not card.error:
-                return card.path
+        starter = _of_file_name(self.starter_paths(), wanted)
+        if starter is not None and wanted.endswith(CARD_ENDINGS):
+            # A file's name is nobody's: the folder's cards need not be listed.
+            return starter
+        cards = sorted(self.list(), key=lambda card: card.starter)
+        named = (card for card in cards if card.name.casefold() == wanted and not card.error)
+        mine = next(named, None)
+        if mine is not None and not (mine.starter and starter):
+            return mine.path
+        if starter is not None:
+            return starter
         raise CardError("missing", _not_found(ref, cards))
 
-    def _by_file_name(self, wanted: str) -> Path | None:
-        own, starters = _files(self.folder), self.starter_paths()
-        for file in (*own, *starters):
-            if wanted in (file.name.casefold(), file.stem.casefold()):
-                return file
-        id = id_in(wanted) or wanted
-        for file in own:
-            bare = _ID.sub("", file.stem).casefold()
-            # A chat's ref may have been noted before the file got another name: the id is what stays.
-            if id_in(file.stem) == id or (id_in(file.stem) and wanted in (bare, bare + file.suffix.lower())):
-                return file
-        return None
+    def known_as(self, ref: str) -> Path | None:
+        """The file of the card that a chat has noted as `ref`, whatever others are called; None when it is
+        gone."""
+        if Path(ref).is_absolute():
+            return Path(ref) if _exists(Path(ref)) else None
+        own, id = _files(self.folder), id_in(ref)
+        found = (
+            [file for file in own if file.stem == ref]
+            or [file for file in own if id and id_in(file.stem) == id]
+            or [file for file in self.starter_paths() if file.stem == ref]
+        )
+        return found[0] if found else None
 
     def ref_of(self, path: Path) -> str | None:
         """What chats know the card in a file by; None for a file that lies elsewhere."""
@@ -154,6 +173,20 @@ def _files(folder: Path) -> Sequence[Path]:
     return [path for path, _ in _stated(folder)]
 
 
+def _of_file_name(files: Sequence[Path], wanted: str) -> Path | None:
+    return next((file for file in files if wanted in (file.name.casefold(), file.stem.casefold())), None)
+
+
+def _of_id_or_bare_name(files: Sequence[Path], wanted: str) -> Path | None:
+    id = id_in(wanted) or wanted
+    for file in files:
+        bare = _ID.sub("", file.stem).casefold()
+        # A chat's ref may have been noted before the file got another name: the id is what stays.
+        if id_in(file.stem) == id or (id_in(file.stem) and wanted in (bare, bare + file.suffix.lower())):
+            return file
+    return None
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists() or path.is_symlink()
@@ -162,12 +195,16 @@ def _exists(path: Path) -> bool:
 
 
 def _not_found(ref: str, cards: Sequence[LibraryCard]) -> str:
+    said = display_text(ref, single_line=True, limit=limits.NAME_CELLS)
     if any(character in ref for character in "/\\"):
-        return f"no such file: {ref}"
+        return f"no such file: {display_text(ref, single_line=True, limit=4 * limits.NAME_CELLS)}"
     names = {card.name.casefold(): card.name for card in cards} | {
         card.ref.casefold(): card.ref for card in cards
     }
     near = [names[name] for name in difflib.get_close_matches(ref.casefold(), names, 3, 0.5)]
     if near:
-        return f"no file and no card is called {ref!r}; did you mean {', '.join(dict.fromkeys(near))}?"
-    return f"no file and no card is called {ref!r}; `rpchat card list` shows all"
+        listed = ", ".join(
+            display_text(name, single_line=True, limit=limits.NAME_CELLS) for name in dict.fromkeys(near)
+        )
+        return f"no file and no card is called {said!r}; did you mean {listed}?"
+    return f"no file and no card is called {said!r}; `rpchat card list` shows all"

@@ -18,12 +18,22 @@ from cards.errors import CardError
 from cards.library.files import read_file, save_file
 from cards.reading import read_card
 
-__all__ = ["INDEX_NAME", "CardIndex", "LibraryCard", "described", "estimated_tokens"]
+__all__ = [
+    "INDEX_NAME",
+    "NO_CARD",
+    "CardIndex",
+    "LibraryCard",
+    "described",
+    "estimated_tokens",
+    "is_other_text",
+]
 
 INDEX_NAME: Final = ".index.json"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _ABOUT: Final = 300
 """Characters of a card's notes that a list may be searched for."""
+NO_CARD: Final = "a text that is no card"
+"""The error of a README and the like, which no list shows."""
 _PASSING: Final = ("missing", "unreadable", "not-a-file")
 """Errors that may be gone the next time."""
 
@@ -105,8 +115,7 @@ class CardIndex:
                 return card
         self._changed = True
         try:
-            data = read_file(path)
-            card = described(read_card(data, path.name)[0], path, data, starter=starter)
+            card = _read_line(path, starter)
         except CardError as error:
             card = LibraryCard(path.stem, path, path.stem, "", starter=starter, error=str(error))
             if error.code in _PASSING:
@@ -124,6 +133,23 @@ class CardIndex:
         except CardError:
             # A folder that cannot be written is listed all the same, only not as fast.
             return
+
+
+def _read_line(path: Path, starter: bool) -> LibraryCard:
+    """Raises CardError."""
+    data = read_file(path)
+    if is_other_text(path, data):
+        return LibraryCard(path.stem, path, path.stem, "", starter=starter, error=NO_CARD)
+    return described(read_card(data, path.name)[0], path, data, starter=starter)
+
+
+def is_other_text(path: Path, data: bytes) -> bool:
+    """Whether a Markdown file in a folder of cards is a README or a note, and no card."""
+    if path.suffix.lower() != ".md":
+        return False
+    from cards.markdown import looks_written_here
+
+    return not looks_written_here(data.decode("utf-8", "replace"))
 
 
 def _read(file: Path) -> dict[str, list[Any]]:

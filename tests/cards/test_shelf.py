@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import zlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from cards.avatar import with_avatar
 from cards.card import Card
@@ -215,15 +217,59 @@ def test_the_id_outlives_the_name(library: CardLibrary, tmp_path: Path) -> None:
     old = arrival.card.path
     renamed = old.rename(old.with_name(old.name.replace("Vesna", "The keeper")))
     (library.folder / ".index.json").unlink(missing_ok=True)
-    assert library.find(old.stem) == renamed
+    assert library.find(old.stem) == library.known_as(old.stem) == renamed
+    saved = save_card(library, renamed, read_card_file(renamed)[0].edited("creator", "me"))
+    again = saved.rename(saved.with_name(saved.name.replace("The keeper", "Her")))
+    kept = original_of(library, again)
+    assert kept is not None
+    assert read_card_file(kept)[0].creator == ""
+    save_card(library, again, read_card_file(again)[0].edited("creator", "you"))
+    assert len(list((library.folder / ".originals").iterdir())) == 1
 
 
-def test_a_starter_that_a_chat_knows_is_not_mistaken_for_an_import_of_its_name(tmp_path: Path) -> None:
+def test_a_card_of_ones_own_comes_before_the_starter_of_its_name(tmp_path: Path) -> None:
     starter = put(tmp_path / "starters", "samuel.json", document("Samuel"))
     library = CardLibrary(tmp_path / "cards", tmp_path / "starters")
-    taken(library, put(tmp_path / "in", "s.json", document("Samuel", creator="me")))
-    assert library.find("samuel") == starter
+    assert library.find("samuel") == library.known_as("samuel") == starter
+    (arrival,) = taken(library, put(tmp_path / "in", "s.png", png_of(document("Samuel", creator="me"))))
+    assert arrival.card is not None
+    for ref in ("samuel", "SAMUEL", "Samuel", "samuel.png", arrival.card.ref):
+        assert library.find(ref) == arrival.card.path
+    assert library.find("samuel.json") == starter
+    # A chat that was begun with the starter still means the starter.
+    assert library.known_as("samuel") == starter
     assert sorted(card.starter for card in library.list()) == [False, True]
+
+
+def test_a_card_put_there_by_hand_is_found_by_its_name_before_the_starter(library: CardLibrary) -> None:
+    put(library.starters, "samuel.json", document("Samuel"))
+    own = put(library.folder, "vampire.json", document("samuel"))
+    assert library.find("Samuel") == own
+    assert library.find("samuel.json").parent == library.starters
+    assert library.known_as("nobody") is None
+    assert library.known_as(str(own)) == own
+    assert library.known_as("/no/such.png") is None
+
+
+def test_a_readme_is_neither_listed_nor_imported(library: CardLibrary, tmp_path: Path) -> None:
+    card, _ = read_card(json.dumps(document("Vesna")).encode())
+    texts = {
+        "README.md": b"# Cards\n\nname: none\n",
+        "page.md": b"---\ntitle: A page\ndescription: of a site\n---\nText.\n",
+        "vesna.md": export_card(card, "md"),
+        "broken.md": b"---\nname: [\n---\n",
+    }
+    for name, text in texts.items():
+        put(library.folder, name, text)
+        put(tmp_path / "in", name, text)
+    for _ in range(2):
+        assert [(card.ref, bool(card.error)) for card in library.list()] == [
+            ("broken", True),
+            ("vesna", False),
+        ]
+    assert [path.name for path in card_files([tmp_path / "in"])] == ["broken.md", "vesna.md"]
+    named = tmp_path / "in" / "README.md"
+    assert card_files([named]) == [named]
 
 
 @pytest.mark.parametrize(
@@ -356,6 +402,39 @@ def test_a_portrait_makes_a_json_card_a_png_under_the_same_ref(library: CardLibr
     saved = save_card(library, path, card, expected=file_state(path))
     assert (saved.name, path.exists(), (library.folder / "v.json.bak").exists()) == ("v.png", False, True)
     assert [found.ref for found in library.list()] == ["v"]
+
+
+@pytest.mark.parametrize(
+    ("made", "lines"),
+    [
+        (lambda: json.dumps(document()).encode(), []),
+        (lambda: png_of(document()), []),
+        (
+            lambda: png_of(document()) + b"more",
+            ["v.x: 4 bytes after the picture's end are left out; v.x.bak has them"],
+        ),
+        (
+            lambda: webp_of(document()),
+            ["v.x is now v.png, for a card in a WebP is only read; the file before is v.x.bak"],
+        ),
+    ],
+)
+def test_a_save_says_what_it_could_not_keep(library: CardLibrary, made: Made, lines: list[str]) -> None:
+    path = put(library.folder, "v.x", made())
+    before, said = path.read_bytes(), []  # type: ignore[var-annotated]
+    card = read_card_file(path)[0].edited("creator", "me")
+    saved = save_card(library, path, card, expected=file_state(path), notice=said.append)
+    assert said == lines
+    assert read_card_file(saved)[0].creator == "me"
+    assert path.with_name("v.x.bak").read_bytes() == before
+
+
+def webp_of(value: dict[str, Any]) -> bytes:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = b"ASCII\0\0\0" + json.dumps(value).encode()
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4)).save(out, "WEBP", exif=exif)
+    return out.getvalue()
 
 
 @pytest.mark.parametrize("portrait", [False, True])
