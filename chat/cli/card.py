@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat.cli import card_edit, card_files, card_import, card_lore
-from chat.cli.card_library import at_hand, card_at
+from chat.cli import card_edit, card_export, card_files, card_import, card_lore
+from chat.cli.card_library import at_hand, card_at, counted, named
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -36,7 +37,7 @@ def command() -> None:
 for verb in (
     card_files.check,
     card_files.new,
-    card_files.export,
+    card_export.export,
     card_import.import_,
     card_edit.edit,
     card_lore.lore,
@@ -62,18 +63,19 @@ def list_(by: Any, tags: tuple[str, ...], text: str, as_json: bool) -> None:
     from cards.library import filtered, in_order
 
     library = at_hand()
-    last_chats = _last_chats() if by == "chat" else {}
-    cards = in_order(filtered(library.list(), tags=tags, text=text), by, last_chats)
+    found = filtered(library.list(), tags=tags, text=text)
+    last_chats = _last_chats(found) if by == "chat" else {}
+    cards = in_order(found, by, last_chats)
     if as_json:
         write_json([_values(card) | _sorted_by(card, by, last_chats) for card in cards])
         return
     rows = [
         (
             card.ref,
-            card.name,
+            named(card.name),
             card.spec,
-            f"{card.tokens} tokens" if card.tokens else "",
-            card.error or ", ".join(card.tags[:5]),
+            counted(card.tokens, "token") if card.tokens else "",
+            card.error or ", ".join(map(named, card.tags[:5])),
             "starter" if card.starter else "",
         )
         for card in cards
@@ -103,8 +105,9 @@ def _sorted_by(card: LibraryCard, by: str, last_chats: dict[str, datetime]) -> d
     return {"last_chat": last.isoformat() if last else None} if by == "chat" else {}
 
 
-def _last_chats() -> dict[str, datetime]:
+def _last_chats(cards: Sequence[LibraryCard]) -> dict[str, datetime]:
     """When the last chat with each card went on, by the card's ref."""
+    from cards.library import lasting
     from chat.settings import Folders
     from chat.store import Store
 
@@ -115,10 +118,12 @@ def _last_chats() -> dict[str, datetime]:
     try:
         newest: dict[str, datetime] = {}
         for chat in store.chats():
-            newest[chat.card_ref] = max(chat.updated, newest.get(chat.card_ref, chat.updated))
-        return newest
+            # The card's file may have got another name since.
+            known = lasting(chat.card_ref)
+            newest[known] = max(chat.updated, newest.get(known, chat.updated))
     finally:
         store.close()
+    return {card.ref: newest[lasting(card.ref)] for card in cards if lasting(card.ref) in newest}
 
 
 @command.command()
@@ -159,15 +164,18 @@ def _original(library: CardLibrary, path: Path, card: Card) -> Card:
     """The card as it was imported: what was kept at the first change, or the card itself."""
     from cards.library.saving import original_of
     from cards.reading import read_card_file
+    from cards.writing import ENDINGS
 
     kept = original_of(library, path) if library.ref_of(path) is not None else None
     if kept is None and library.ref_of(path) is None:
-        backup = path.with_name(path.name + ".bak")
-        if not backup.exists():
+        # The file before an edit may have had another ending: what was a WebP is a PNG now.
+        endings = (path.suffix, *ENDINGS.values())
+        backups = (path.with_name(f"{path.stem}{ending}.bak") for ending in endings)
+        kept = next((backup for backup in backups if backup.exists()), None)
+        if kept is None:
             raise click.ClickException(
                 f"{path}: no earlier copy is kept; originals are kept of the library's cards"
             )
-        kept = backup
     return read_card_file(kept)[0] if kept is not None else card
 
 
@@ -180,7 +188,7 @@ def _lines(card: Card, path: str) -> list[str]:
         ("version", card.character_version),
         ("tags", ", ".join(card.tags)),
     ]
-    lines = [card.name, *(f"{name}: {value}" for name, value in facts if value)]
+    lines = [_one_line(card.name), *(f"{name}: {_one_line(value)}" for name, value in facts if value)]
     for field, title in FIELDS:
         text = getattr(card, field)
         if text:
@@ -188,5 +196,11 @@ def _lines(card: Card, path: str) -> list[str]:
     for number, greeting in enumerate(card.greetings, 1):
         lines += ["", f"== Greeting {number} of {len(card.greetings)}", greeting]
     if card.character_book:
-        lines += ["", f"== Lorebook: {len(card.character_book.entries)} entries"]
+        lines += ["", f"== Lorebook: {counted(len(card.character_book.entries), 'entry', 'entries')}"]
     return lines
+
+
+def _one_line(text: str) -> str:
+    from cards.display import display_text
+
+    return display_text(text, single_line=True)

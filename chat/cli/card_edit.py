@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
-import json
 import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from chat.cli.card_library import at_hand, can_ask
+from chat.cli.card_fields import pair, with_field
+from chat.cli.card_library import at_hand, can_ask, counted, named
 from chat.cli.options import text_or_file, text_or_stdin
 from chat.cli.printing import warn, write
 
 if TYPE_CHECKING:
     from cards.card import Card
     from cards.library import CardLibrary, FileState
-
-TEXTS = (
-    "name",
-    "description",
-    "personality",
-    "scenario",
-    "first_mes",
-    "mes_example",
-    "creator_notes",
-    "system_prompt",
-    "post_history_instructions",
-    "creator",
-    "character_version",
-    "nickname",
-)
-LISTS = ("tags", "alternate_greetings")
 
 
 @click.command()
@@ -50,6 +33,9 @@ LISTS = ("tags", "alternate_greetings")
     "--avatar", metavar="FILE", type=click.Path(path_type=Path), help="A PNG, JPEG or WebP picture."
 )
 @click.option("--from", "source", metavar="FILE|-", help="Take the whole card from its Markdown form.")
+@click.option(
+    "--fix-text", "fix_text", is_flag=True, help="Mend text read in the wrong encoding: Ã© becomes é."
+)
 @click.option("--add-tag", "added", multiple=True, metavar="TAG", help="Add a tag to all the cards named.")
 @click.option("--remove-tag", "removed", multiple=True, metavar="TAG", help="Take a tag off all of them.")
 @click.option(
@@ -60,6 +46,7 @@ def edit(
     settings: tuple[str, ...],
     avatar: Path | None,
     source: str | None,
+    fix_text: bool,
     added: tuple[str, ...],
     removed: tuple[str, ...],
     renamed: tuple[str, ...],
@@ -70,15 +57,13 @@ def edit(
     """
     library = at_hand()
     if added or removed or renamed:
-        if settings or avatar or source:
-            raise click.UsageError(
-                "tags are changed by themselves; leave --set, --avatar and --from to a second edit"
-            )
+        if settings or avatar or source or fix_text:
+            raise click.UsageError("tags are changed by themselves; leave the other options to a second edit")
         _edit_tags(library, refs, added, removed, renamed)
         return
     if len(refs) > 1:
         raise click.UsageError("one card is edited at a time; tags can be changed on several")
-    _Edit(library, library.find(refs[0])).run(settings, avatar, source)
+    _Edit(library, library.find(refs[0])).run(settings, avatar, source, fix_text)
 
 
 def _edit_tags(
@@ -90,17 +75,12 @@ def _edit_tags(
 ) -> None:
     from cards.library.saving import retag
 
-    pairs = dict(_pair(rename, "--rename-tag", "OLD=NEW") for rename in renamed)
+    pairs = dict(pair(rename, "--rename-tag", "OLD=NEW") for rename in renamed)
     paths = [library.find(ref) for ref in refs]
-    changed = retag(library, paths, add=added, remove=removed, rename=pairs, now=int(time.time()))
-    write(f"{len(changed)} of {len(paths)} cards changed")
-
-
-def _pair(setting: str, option: str, form: str) -> tuple[str, str]:
-    key, equals, value = setting.partition("=")
-    if not equals or not key.strip():
-        raise click.UsageError(f"{option} {setting}: {form} is needed")
-    return key.strip(), value
+    changed = retag(
+        library, paths, add=added, remove=removed, rename=pairs, now=int(time.time()), notice=warn
+    )
+    write(f"{len(changed)} of {counted(len(paths), 'card')} changed")
 
 
 class _Edit:
@@ -115,18 +95,23 @@ class _Edit:
         self.state: FileState | None = file_state(path)
         self.card = read_card_file(path)[0]
 
-    def run(self, settings: tuple[str, ...], avatar: Path | None, source: str | None) -> None:
+    def run(
+        self, settings: tuple[str, ...], avatar: Path | None, source: str | None, fix_text: bool = False
+    ) -> None:
         """Apply the options, or open an editor where there are none, and save."""
-        if not settings and avatar is None and source is None:
+        from cards.mojibake import mended_card
+
+        if not settings and avatar is None and source is None and not fix_text:
             self._in_editor()
             return
         card = self.card
         if source is not None:
             card = read_back(card, _text_from(source))
+        card = mended_card(card) if fix_text else card
         for setting in settings:
             card = with_field(card, setting)
         if avatar is not None:
-            card = _with_avatar(card, avatar)
+            card = self._with_avatar(card, avatar)
         self._save(card)
 
     def _save(self, card: Card, *, force: bool = False) -> None:
@@ -136,8 +121,21 @@ class _Edit:
             write("nothing changed")
             return
         expected = None if force else self.state
-        saved = save_card(self.library, self.path, card, expected=expected, now=int(time.time()))
-        write(f"{card.name}: saved in {saved}")
+        now = int(time.time())
+        saved = save_card(self.library, self.path, card, expected=expected, now=now, notice=warn)
+        write(f"{named(card.name)}: saved in {saved}")
+
+    def _with_avatar(self, card: Card, picture: Path) -> Card:
+        from cards.avatar import with_avatar
+        from cards.errors import CardError
+        from cards.library import expanded, read_file
+
+        pictureless = card.container in ("json", "yaml", "markdown") and card.avatar is None
+        if pictureless and self.library.ref_of(self.path) is None:
+            # A card of the library becomes a PNG under the same ref; a file elsewhere stays what it is.
+            what = f"this file holds no picture; `rpchat card export {shlex.quote(str(self.path))} --to png`"
+            raise CardError("picture", f"{what} makes one that does", str(self.path))
+        return with_avatar(card, read_file(expanded(picture)))
 
     def _in_editor(self) -> None:
         """The Markdown form in an editor, again as long as it does not parse; the text is never thrown
@@ -182,8 +180,8 @@ class _Edit:
 
     def _settled(self, error: Exception, draft: Path) -> bool:
         """What becomes of an edit whose card was written by another program meanwhile."""
-        from cards.library.arriving import ENDINGS
         from cards.library.saving import save_card
+        from cards.writing import file_ending
 
         if not can_ask():
             return False
@@ -199,8 +197,8 @@ class _Edit:
         if answer == "o":
             self._save(card, force=True)
             return True
-        path = self.library.new_path(card.name, ENDINGS[card.container])
-        write(f"{card.name}: saved in {save_card(self.library, path, card, now=int(time.time()))}")
+        path = self.library.new_path(card.name, file_ending(card))
+        write(f"{named(card.name)}: saved in {save_card(self.library, path, card, now=int(time.time()))}")
         return True
 
     def _kept(self, error: Exception, draft: Path) -> click.ClickException:
@@ -243,60 +241,3 @@ def read_back(card: Card, text: str) -> Card:
         source=None,
         original=card.original or card,
     )
-
-
-def with_field(card: Card, setting: str) -> Card:
-    """The card with `FIELD=TEXT` or `FIELD=@FILE` applied. Raises UsageError for a field that is none."""
-    field, value = _pair(setting, "--set", "FIELD=TEXT or FIELD=@FILE")
-    text = text_or_file(value)
-    if field in TEXTS:
-        return card.edited(field, text)
-    if field in LISTS:
-        return card.edited(field, _list(text, split=field == "tags"))
-    if "." not in field:
-        near = difflib.get_close_matches(field, (*TEXTS, *LISTS), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join((*TEXTS, *LISTS))}"
-        raise click.UsageError(f"--set {field}: no field of a card; {hint}")
-    return _with_path(card, field, text)
-
-
-def _with_path(card: Card, path: str, text: str) -> Card:
-    from cards.paths import value_at
-
-    old = value_at(card.document, path.split("."))
-    value: Any = text
-    if old is not None and not isinstance(old, str):
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise click.UsageError(
-                f"--set {path}: the value there is no text, so JSON is needed: {error}"
-            ) from error
-    try:
-        return card.edited(path, value)
-    except KeyError as error:
-        raise click.UsageError(f"--set {path}: {error.args[0]}") from error
-
-
-def _list(text: str, *, split: bool) -> list[str]:
-    if text.lstrip().startswith("["):
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = None
-        if isinstance(found, list) and all(isinstance(item, str) for item in found):
-            return found
-    if split:
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return [text] if text.strip() else []
-
-
-def _with_avatar(card: Card, picture: Path) -> Card:
-    from cards.avatar import with_avatar
-    from cards.errors import CardError
-    from cards.library import expanded, read_file
-
-    if card.container in ("charx", "jpeg"):
-        what = "the pictures of a CHARX lie inside it; export the card with --to png and edit that"
-        raise CardError("picture", what, str(picture))
-    return with_avatar(card, read_file(expanded(picture)))

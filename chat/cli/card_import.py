@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat.cli.card_library import at_hand, can_ask, row
+from chat.cli.card_library import at_hand, can_ask, counted, named, nothing_in, row
 from chat.cli.failure import FAILED, INTERRUPTED
 from chat.cli.printing import warn, write, write_json
 
@@ -36,9 +36,10 @@ KEYS = {"k": "keep", "r": "replace", "s": "skip"}
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--on-clash",
-    type=click.Choice(["ask", "keep", "replace", "skip"]),
+    type=click.Choice(["ask", "keep", "replace", "skip", "cancel"]),
     default="ask",
-    help="A card of that name is here: keep both, replace it (its chats stay), skip. Unasked: keep.",
+    help="A card of that name is here: keep both, replace it (its chats stay), skip it, or cancel the "
+    "import there. Where nobody can be asked: keep.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
@@ -51,21 +52,26 @@ def import_(context: click.Context, paths: tuple[Path, ...], on_clash: str, as_j
     from cards.library.arriving import card_files, import_cards
 
     files = card_files(map(expanded, paths))
+    if not files:
+        raise click.ClickException(nothing_in(paths))
     asked = _Clashes(on_clash)
     arrivals: list[Arrival] = []
-    stopped = False
+    stopped: BaseException | None = None
     with ExitStack() as stack:
         step = _progress(stack, len(files))
         try:
             for arrival in import_cards(at_hand(), files, asked):
                 arrivals.append(arrival)
                 step()
-        except (KeyboardInterrupt, click.Abort):
-            stopped = True
+        except (KeyboardInterrupt, click.Abort, _Cancelled) as reason:
+            stopped = reason
     _report(arrivals, as_json, few=len(files) <= FEW)
-    if stopped:
-        warn(f"stopped; {len(files) - len(arrivals)} of {len(files)} files were not looked at")
-        context.exit(INTERRUPTED)
+    if stopped is not None:
+        cancelled = isinstance(stopped, _Cancelled)
+        left = len(files) - len(arrivals)
+        rest = f"{left} of {counted(len(files), 'file')} {'was' if left == 1 else 'were'} not looked at"
+        warn(f"{stopped if cancelled else 'stopped'}; {rest}")
+        context.exit(FAILED if cancelled else INTERRUPTED)
     context.exit(FAILED if any(arrival.error for arrival in arrivals) else 0)
 
 
@@ -77,6 +83,10 @@ def _progress(stack: ExitStack, length: int) -> Any:
     return lambda: bar.update(1)
 
 
+class _Cancelled(Exception):
+    """`--on-clash cancel` met a card of that name; the message names both."""
+
+
 class _Clashes:
     """What to do with cards of one name, asked once each or once for all."""
 
@@ -84,13 +94,13 @@ class _Clashes:
         self.settled = settled if settled != "ask" or can_ask() else "keep"
 
     def __call__(self, file: Path, card: Card, there: LibraryCard) -> ClashChoice:
-        from cards.display import display_text
-
+        clash = f"{named(file.name)}: {named(card.name)} is in the library ({there.ref})"
+        if self.settled == "cancel":
+            raise _Cancelled(clash)
         if self.settled != "ask":
             return self.settled  # type: ignore[return-value]
-        name = display_text(card.name, single_line=True, limit=60)
         question = (
-            f"\n{display_text(file.name, single_line=True)}: {name} is in the library ({there.ref}).\n"
+            f"\n{clash}.\n"
             "[k]eep both, [r]eplace it (its chats stay), [s]kip, [c]ancel; a capital letter for all"
         )
         choices = click.Choice([*KEYS, "c", *(key.upper() for key in KEYS)])
@@ -112,7 +122,7 @@ def _report(arrivals: list[Arrival], as_json: bool, *, few: bool) -> None:
             warn(f"{arrival.path}: {arrival.error.message}")
         elif few:
             ref = f": {arrival.card.ref}" if arrival.card else ""
-            write(f"{_one_line(arrival.name)}: {SAID[arrival.outcome]}{ref}")
+            write(f"{named(arrival.name)}: {SAID[arrival.outcome]}{ref}")
             for warning in arrival.warnings:
                 write(f"  warning: {warning}")
     counts: Counter[str] = Counter(arrival.outcome for arrival in arrivals)
@@ -123,12 +133,6 @@ def _report(arrivals: list[Arrival], as_json: bool, *, few: bool) -> None:
         write(f"{odd} of them with warnings; `rpchat card check` shows them")
 
 
-def _one_line(text: str) -> str:
-    from cards.display import display_text
-
-    return display_text(text, single_line=True)
-
-
 def _row(arrival: Arrival) -> dict[str, Any]:
     return row(
         arrival.path,
@@ -136,5 +140,5 @@ def _row(arrival: Arrival) -> dict[str, Any]:
         arrival.name,
         arrival.spec,
         arrival.warnings,
-        arrival.error.message if arrival.error else None,
+        arrival.error,
     )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cards.card import Card
-    from cards.errors import CardWarning
+    from cards.errors import CardError, CardWarning
     from cards.library import CardLibrary
 
 
@@ -31,13 +31,31 @@ def card_at(library: CardLibrary, ref: str) -> tuple[Path, Card, list[CardWarnin
     return path, card, warnings
 
 
+def named(name: str) -> str:
+    """A card's name for a line: never two lines, never longer than a line."""
+    from cards import limits
+    from cards.display import display_text
+
+    return display_text(name, single_line=True, limit=limits.NAME_CELLS)
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """`1 card`, `2 cards`; `many` where an s does not do."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def nothing_in(paths: Iterable[Path]) -> str:
+    """What is said of folders in which no card lies."""
+    return f"no card in {', '.join(map(str, paths))}"
+
+
 def row(
     path: Path,
     ref: str | None,
     name: str = "",
     spec: str = "",
     warnings: Iterable[CardWarning] = (),
-    error: str | None = None,
+    error: CardError | None = None,
 ) -> dict[str, Any]:
     """A card's row in the JSON of `check` and `import`."""
     return {
@@ -45,8 +63,19 @@ def row(
         "ref": ref,
         "name": name or None,
         "spec": spec or None,
-        "warnings": [str(warning) for warning in warnings],
-        "error": error,
+        "warnings": [_finding(warning) for warning in warnings],
+        "error": _finding(error) if error else None,
+    }
+
+
+def _finding(found: CardWarning | CardError) -> dict[str, Any]:
+    """What was found, for programs: a code, where it is in the document and in the text, and the words."""
+    return {
+        "code": found.code,
+        "field": getattr(found, "field", "") or None,
+        "message": found.message,
+        "line": found.line,
+        "column": found.column,
     }
 
 

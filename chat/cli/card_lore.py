@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat.cli.card_library import at_hand
+from chat.cli.card_library import at_hand, counted, named
 from chat.cli.options import text_or_stdin
 from chat.cli.printing import warn, write, write_json, write_table
 
@@ -136,7 +136,9 @@ def _show(activation: Activation, as_json: bool) -> None:
     stays = [("-", skipped.entry.label, _place(skipped.entry), skipped.why) for skipped in activation.skipped]
     write_table([*fires, *stays], empty="the lorebook has no entry")
     total = len(fires) + len(stays)
-    write(f"{len(fires)} of {total} entries fire, about {activation.tokens} tokens")
+    verb = "fires" if len(fires) == 1 else "fire"
+    entries, tokens = counted(total, "entry", "entries"), counted(activation.tokens, "token")
+    write(f"{len(fires)} of {entries} {verb}, about {tokens}")
 
 
 def _add(path: Path, file: Path) -> None:
@@ -149,5 +151,5 @@ def _add(path: Path, file: Path) -> None:
     state = file_state(path)
     card = read_card_file(path)[0]
     edited, count = book_with(card, read_file(file), file.name)
-    saved = save_card(library, path, edited, expected=state, now=int(time.time()))
-    write(f"{card.name}: {count} entries added, saved in {saved}")
+    saved = save_card(library, path, edited, expected=state, now=int(time.time()), notice=warn)
+    write(f"{named(card.name)}: {counted(count, 'entry', 'entries')} added, saved in {saved}")

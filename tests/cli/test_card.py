@@ -64,8 +64,45 @@ def test_check_for_tools(rpchat: Rpchat, folder: Path) -> None:
         "warnings": [],
         "error": None,
     }
-    assert rows["odd.json"]["warnings"] == ["data.tags: text where a list belongs"]
-    assert (rows["broken.json"]["name"], "column 9179" in rows["broken.json"]["error"]) == (None, True)
+    odd = {"code": "type", "field": "data.tags", "message": "text where a list belongs"}
+    assert rows["odd.json"]["warnings"] == [{**odd, "line": None, "column": None}]
+    broken = rows["broken.json"]["error"]
+    assert set(broken) == {"code", "field", "message", "line", "column"}
+    assert (broken["code"], broken["field"], broken["line"], broken["column"]) == ("json", None, 1, 9179)
+    assert broken["message"].startswith("broken JSON at line 1 column 9179: ")
+    assert rows["world.json"]["error"]["code"] == "lorebook"
+
+
+def test_check_names_the_place_in_a_yaml_file_and_in_a_copy(rpchat: Rpchat, tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("name: x\ngreeting: [\n")
+    (tmp_path / "b.json").write_text('\n\n// mine\n{"name": "x"}')
+    rows = rpchat("card", "check", tmp_path, "--json").json
+    assert [(row["error"]["line"], row["error"]["column"]) for row in rows] == [(3, 1), (3, 1)]
+    assert "delete everything before the { at line 4 column 1" in rows[1]["error"]["message"]
+
+
+def test_check_warns_of_prompt_tokens(rpchat: Rpchat, card_file: WriteCard) -> None:
+    path = card_file("Vesna", description="Calm. <|im_start|>system", tags=["<|im_end|>"])
+    answer = rpchat("card", "check", path)
+    assert answer.status == 0
+    assert answer.out.splitlines()[1:] == [
+        "  warning: data.description: contains prompt tokens: '<|im_start|>'"
+    ]
+    assert rpchat("card", "check", path, "--json").json[0]["warnings"][0]["code"] == "prompt-tokens"
+
+
+def test_mojibake_is_offered_to_be_mended_and_mended_when_asked(rpchat: Rpchat, card_file: WriteCard) -> None:
+    path = card_file("PokÃ©mon", description="She donâ€™t care.", creator="Ã©", tags=["é"])
+    before = path.read_bytes()
+    answer = rpchat("card", "check", path)
+    assert "--fix-text" in answer.out
+    assert "data.description: 'donâ€™t' looks like 'don’t' read in the wrong encoding" in answer.out
+    assert path.read_bytes() == before
+    assert rpchat("card", "edit", path, "--fix-text").status == 0
+    card, warnings = read_card(path.read_bytes())
+    assert (card.name, card.description, card.tags, warnings) == ("Pokémon", "She don’t care.", ["é"], [])
+    assert path.with_name(path.name + ".bak").read_bytes() == before
+    assert rpchat("card", "edit", path, "--fix-text").out == "nothing changed\n"
 
 
 @pytest.mark.parametrize(
@@ -297,7 +334,9 @@ def test_export_to_stdout_is_exact(rpchat: Rpchat, card_file: WriteCard, capfdbi
         (["--to", "json", "--spec", "2"], "as V2 it loses nickname"),
         (["--to", "md", "--spec", "1"], "as V1 it loses nickname"),
         (["--to", "json", "--spec", "3"], ""),
-        (["--to", "png", "--spec", "2"], ""),
+        (["--to", "png", "--spec", "2"], "as V2 it loses nickname"),
+        (["--to", "png", "--spec", "1"], "as V1 it loses nickname, tags"),
+        (["--to", "png"], ""),
         (["--to", "json"], ""),
     ],
 )

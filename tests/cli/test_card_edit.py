@@ -375,7 +375,7 @@ def test_the_entries_of_a_lorebooks_own_file(rpchat: Rpchat, tmp_path: Path) -> 
 
 def test_a_lorebook_is_put_into_a_card(rpchat: Rpchat, vesna: Path, tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text('{"entries": {"0": {"key": ["tower"], "content": "old", "order": 3}}}')
-    assert "1 entries added" in rpchat("card", "lore", "vesna", "--add", tmp_path / "w.json").out
+    assert "1 entry added" in rpchat("card", "lore", "vesna", "--add", tmp_path / "w.json").out
     assert [entry["keys"] for entry in data_of(vesna)["character_book"]["entries"]] == [["tower"]]
     none = rpchat("card", "lore", vesna.with_name("gone.json"))
     assert (none.status, none.err.count("\n")) == (1, 1)
