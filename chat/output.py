@@ -11,10 +11,11 @@ from cards.card import Card
 from chat.engine.protocol import Span
 from chat.engine.surface import EngineSurface
 from chat.tree import Message
-from presets.output.options import OUTPUT_OPTIONS, OutputOptions
+from presets.output.options import OutputOptions
 from presets.output.repetition import LOOKED_BACK, find_repetition, remark
 from presets.output.speaking import UserFinder, is_second_person
 from presets.output.trimming import trimmed
+from presets.prompt_options import CHAT_OPTIONS
 from presets.reasoning import think_tokens
 from presets.sampling import Sampling
 from presets.values import Persona, Prompt
@@ -38,8 +39,12 @@ def output_options(session: Session) -> OutputOptions:
 
 
 def keep_output_options(session: Session) -> None:
-    """What was asked for of the output stays with the chat. Raises StoreError."""
-    chosen = {name: value for name, value in session.options.items() if name in OUTPUT_OPTIONS}
+    """What was asked for of the output and the prompt stays with the chat; how one reply begins does not.
+
+    Raises StoreError.
+    """
+    kept_names = CHAT_OPTIONS.keys() - {"prefill"}
+    chosen = {name: value for name, value in session.options.items() if name in kept_names}
     kept = {**session.chat.options, **chosen}
     if kept != session.chat.options:
         session.chat = replace(session.chat, options=kept)

@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from random import Random
 
-from cards.activation import activate
 from cards.card import Card
-from cards.lore_entry import Entry
-from cards.lore_values import LoreScene, LoreSettings
 from cards.macros import Macros
+from chat.lore import LoreMemory, LoreWatch
 from chat.records import Chat
 from chat.rows import new_message
 from chat.tree import Message
 from presets.format import PromptFormat
-from presets.output.options import OUTPUT_OPTIONS, for_the_prompt
+from presets.output.options import for_the_prompt
 from presets.prompt import build
-from presets.values import Budget, LoreInsertion, Mode, Persona, Prompt, Segment, Turn, Window
-
-NOTE_DEPTH = 4
-"""Where entries go that a book hangs on the author's note: SillyTavern's depth of it."""
-
-LORE_SHARE = 0.25
-"""Of a prompt's budget, what a lorebook may take at most."""
+from presets.prompt_options import CHAT_OPTIONS, PROMPT_OPTIONS, PromptOptions
+from presets.values import Budget, Mode, Persona, Prompt, Turn, Window
 
 
 def turns_of(path: Iterable[Message], *, thoughts: bool = False) -> list[Turn]:
@@ -59,8 +52,8 @@ def macros_of(card: Card, persona: Persona, clock: datetime | None, dice: int) -
 
 
 def known_options(options: Mapping[str, str], format: PromptFormat) -> dict[str, str]:
-    """The options that a format or the output has: a chat's may have been chosen for another format."""
-    allowed = {**format.options(), **OUTPUT_OPTIONS}
+    """The options that a format or every chat has: a chat's may have been chosen for another format."""
+    allowed = {**format.options(), **CHAT_OPTIONS}
     return {name: value for name, value in options.items() if value in allowed.get(name, ())}
 
 
@@ -76,84 +69,49 @@ def prompt_of(
     dice: int = 0,
     budget: Budget | None = None,
     window: Window | None = None,
+    memory: LoreMemory | None = None,
 ) -> Prompt:
     """The exact prompt for the next turn.
 
     `clock` is when the chat began, `dice` its seed: what a card leaves to chance and time stands still, so
-    that the prompt's beginning is the same from turn to turn. Raises PromptTooLong and ValueError.
+    that the prompt's beginning is the same from turn to turn. `memory` keeps what the book said of earlier
+    turns. Raises PromptTooLong and ValueError.
     """
     options = options or {}
+    chosen = PromptOptions.read(options)
+    lore = LoreWatch(
+        card,
+        persona,
+        turns if format.uses_card else (),
+        # Macros of its own: what the book throws must not move the dice of the card's texts.
+        macros_of(card, persona, clock, dice),
+        chosen,
+        dice=dice,
+        clock=clock,
+        budget=budget,
+        memory=memory,
+    )
     prompt = build(
         card,
         persona,
         format,
         turns,
         mode=mode,
-        options=for_the_prompt(options, format),
+        options=for_the_prompt({k: v for k, v in options.items() if k not in PROMPT_OPTIONS}, format),
         macros=macros_of(card, persona, clock, dice),
-        lore=lore_of(card, persona, turns, clock, dice, budget),
+        lore=lore.lore() if format.uses_card else (),
+        note=chosen.note,
+        prefill=chosen.prefill,
         budget=budget,
         window=window,
     )
+    if format.uses_card and (over := lore.dropped()):
+        prompt = replace(prompt, dropped=(*prompt.dropped, *over))
     if options.get("name_stop") != "off" or mode == "impersonate":
         return prompt
     names = {persona.name or "User", *(turn.name for turn in turns if turn.role == "user")}
     own = {f"\n{name}:" for name in names if name} - set(format.stops)
     return replace(prompt, stops=tuple(stop for stop in prompt.stops if stop not in own))
-
-
-def lore_of(
-    card: Card,
-    persona: Persona,
-    turns: Sequence[Turn],
-    clock: datetime | None,
-    dice: int,
-    budget: Budget | None = None,
-) -> list[LoreInsertion]:
-    """The entries of the card's book that fire on the turns, for `build`; their macros are not expanded yet.
-
-    Chance is drawn from the chat's dice and the last turn: asked again for the same turn, the book answers
-    the same.
-    """
-    book = card.character_book
-    if book is None:
-        return []
-    # Macros of its own: what the book throws must not move the dice of the card's texts.
-    macros = macros_of(card, persona, clock, dice)
-    names = {"char": card.call_name, "user": persona.name or "User", "system": ""}
-    activation = activate(
-        book,
-        [f"{turn.name or names[turn.role]}: {turn.text}" for turn in turns],
-        settings=LoreSettings(budget=int(budget.tokens * LORE_SHARE) if budget else None),
-        scene=LoreScene(card.name, tuple(card.tags), sum(turn.role == "char" for turn in turns)),
-        dice=Random(f"{dice} {turns[-1].source if turns else ''}"),
-        count=_counter(budget) if budget else len,
-        expand=macros.expand,
-        expand_for_scan=lambda text: macros.expand(text, view="scan"),
-    )
-    found = (_insertion(fired.book or card.name, fired.entry) for fired in activation.fired)
-    return [insertion for insertion in found if insertion is not None]
-
-
-def _counter(budget: Budget) -> Callable[[str], int]:
-    """Tokens of one text by itself."""
-    return lambda text: sum(budget.count([Segment("lore", "", text, False)]))
-
-
-def _insertion(book: str, entry: Entry) -> LoreInsertion | None:
-    """Where an entry goes; None for an outlet, which no prompt asks for by itself."""
-    source = f"lore {book}/{entry.label}"
-    match entry.position:
-        case "outlet":
-            return None
-        case "before_char" | "after_char":
-            return LoreInsertion(entry.content, source, entry.position)
-        case "examples_top" | "examples_bottom":
-            return LoreInsertion(entry.content, source, "after_char")
-        case "note_top" | "note_bottom":
-            return LoreInsertion(entry.content, source, "depth", NOTE_DEPTH, entry.role)
-        case "depth":
-            return LoreInsertion(entry.content, source, "depth", entry.depth, entry.role)
 
 
 def greetings_of(chat: Chat, card: Card, persona: Persona) -> list[Message]:

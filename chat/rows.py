@@ -11,7 +11,8 @@ from typing import Any
 from chat.ids import from_milliseconds, new_id, now, to_milliseconds
 from chat.records import Chat
 from chat.tree import Generation, Message
-from presets.values import Persona, Role, Window
+from presets.placing import place_of, placed_persona
+from presets.values import Role, Window
 
 MESSAGE_COLUMNS = (
     "id, chat_id, parent_id, role, name, text, hidden, created, generation, sampling, continues"
@@ -28,6 +29,13 @@ def storable(text: str) -> str:
     except UnicodeEncodeError:
         # UTF-16 joins halves that stand side by side into the character they were meant to be.
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def worded(text: str) -> str:
+    """The text itself. Raises ValueError when there is no word in it."""
+    if not text.strip():
+        raise ValueError("The message is empty.")
     return text
 
 
@@ -139,6 +147,7 @@ def chat_settings(chat: Chat) -> dict[str, str]:
         "sampling": chat.sampling,
         "options": chat.options,
         "window": asdict(chat.window),
+        "persona": place_of(chat.persona),
     }
     return {key: json.dumps(value, sort_keys=True) for key, value in values.items()}
 
@@ -154,7 +163,7 @@ def read_chat(row: Sequence[Any], settings: dict[str, str]) -> Chat:
         card_ref=card_ref,
         card_name=card_name,
         card_document=json.loads(document),
-        persona=Persona(persona_name, persona_description),
+        persona=placed_persona(persona_name, persona_description, values.get("persona")),
         dice=dice,
         title=values.get("title", ""),
         format=values.get("format", ""),

@@ -14,11 +14,12 @@ from chat.events import ReplyFailed, ReplyFinished, SessionEvent
 from chat.ids import new_id, now
 from chat.inspector import Inspector
 from chat.landing import Landing
+from chat.lore import LoreMemory
 from chat.output import RepetitionWatch, keep_output_options, thinking_room
 from chat.prompting import greetings_of, known_options, prompt_of, turns_of
 from chat.records import Chat, OpenChat
 from chat.replying import Reply, one_line
-from chat.rows import new_message
+from chat.rows import new_message, worded
 from chat.seeds import Seeds
 from chat.store import Store, StoreError
 from chat.tree import Generation, Message, Tree
@@ -92,6 +93,7 @@ class Session:
         self._lock = threading.RLock()
         self.repetition = RepetitionWatch()
         self._counts = TokenCounts()
+        self._lore = LoreMemory()
         self._reply: Reply | None = None
         self._landing = Landing(store)
         keep_output_options(self)
@@ -210,6 +212,7 @@ class Session:
             dice=self.chat.dice,
             budget=self._budget(),
             window=self.chat.window,
+            memory=self._lore,
         )
 
     def _budget(self) -> Budget | None:
@@ -226,7 +229,7 @@ class Session:
         """The user's turn. Raises ValueError for a text without a word."""
         with self._lock:
             message = new_message(
-                self.chat.id, self.tree.head, "user", self.persona.name or "User", _worded(text)
+                self.chat.id, self.tree.head, "user", self.persona.name or "User", worded(text)
             )
             return self._add(message)
 
@@ -237,7 +240,7 @@ class Session:
         """
         with self._lock:
             before = self.tree[message_id]
-            if _worded(text) == before.text:
+            if worded(text) == before.text:
                 return before
             message = new_message(
                 self.chat.id, before.parent_id, before.role, before.name, text, hidden=before.hidden
@@ -391,9 +394,3 @@ class Session:
         self.last = next((one.generation for one in reversed(path) if one.generation is not None), None)
         if self.last is not None and path[-1].generation is self.last:
             self.context_used = self.last.prompt_tokens + self.last.generated_tokens
-
-
-def _worded(text: str) -> str:
-    if not text.strip():
-        raise ValueError("The message is empty.")
-    return text

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from chat.files import make_private_folder, write_atomically
+from presets.placing import place_of, placed_persona
 from presets.values import Persona
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -164,7 +165,8 @@ class Settings:
             stored = _mapping(settings.get("personas"))
             for name in [name for name in stored if str(name).casefold() == persona.name.casefold()]:
                 del stored[name]
-            stored[persona.name] = {"description": persona.description}
+            placed = place_of(persona) if place_of(persona) != place_of(Persona()) else {}
+            stored[persona.name] = {"description": persona.description, **placed}
             settings["personas"] = stored
             if default or settings.get("persona") is None:
                 settings["persona"] = persona.name
@@ -321,7 +323,9 @@ def _text(value: Any) -> str | None:
 
 def _personas(source: Mapping[str, Any]) -> dict[str, Persona]:
     stored = _mapping(source.get("personas"))
-    return {str(name): Persona(str(name), _description(entry)) for name, entry in stored.items()}
+    return {
+        str(name): placed_persona(str(name), _description(entry), entry) for name, entry in stored.items()
+    }
 
 
 def _description(entry: Any) -> str:

@@ -80,7 +80,8 @@ def build(
     def render(first: int, with_examples: bool) -> list[Block]:
         return play_from(first).render(first, with_examples)
 
-    play = play_from(0)
+    # What does not depend on lore must not have it looked for through the whole chat.
+    play = stage.play(()) if callable(lore) else play_from(0)
     prompt = Prompt(
         segments=(),
         stops=play.stops,

@@ -1,4 +1,4 @@
-"""`--set KEY=VALUE`: sampler settings and format options by name."""
+"""`--set KEY=VALUE`: sampler settings and options of the format and the chat, by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from presets.errors import PresetError, nearest
 from presets.format import PromptFormat
-from presets.output.options import OUTPUT_OPTIONS
+from presets.prompt_options import CHAT_OPTIONS, AnyText, Numbers, written_role
 from presets.reasoning import listed
 from presets.sampling import Sampling
 
@@ -47,11 +47,11 @@ Settings = Mapping[str, str] | Iterable[tuple[str, str]]
 def apply_settings(
     sampling: Sampling, format: PromptFormat, settings: Settings
 ) -> tuple[Sampling, dict[str, str]]:
-    """`sampling` with these settings, and the options of the format and of the output among them.
+    """`sampling` with these settings, and the options of the format and of the chat among them.
 
     Raises PresetError, in one line, for a name that neither knows and for a value that cannot be.
     """
-    known = {**format.options(), **OUTPUT_OPTIONS}
+    known = {**format.options(), **CHAT_OPTIONS}
     values: dict[str, Any] = {}
     options: dict[str, str] = {}
     written: dict[str, str] = {}
@@ -65,7 +65,7 @@ def apply_settings(
             hint = f"; did you mean {_ELSEWHERE[name]}?" if name in _ELSEWHERE else nearest(name, names)
             raise PresetError(f"there is no setting {given!r}{hint}")
         if name in known:
-            options[name] = _choice(name, value.strip(), known[name], format)
+            options[name] = _choice(name, value, known[name], format)
     try:
         return Sampling.model_validate({**sampling.model_dump(), **values}), options
     except ValidationError as error:
@@ -115,7 +115,15 @@ def _texts(value: str) -> list[Any]:
 
 
 def _choice(name: str, value: str, allowed: tuple[str, ...], format: PromptFormat) -> str:
-    written = value.lower()
+    if isinstance(allowed, AnyText):
+        return value
+    written = value.strip().lower()
+    if isinstance(allowed, Numbers):
+        if written not in allowed:
+            raise PresetError(f"{name}={value}: {name} takes {allowed}")
+        return str(int(written))
+    if name == "note_role":
+        written = written_role(written)
     if allowed and set(allowed) <= {"on", "off"} and written in _SWITCHES:
         written = "on" if _SWITCHES[written] else "off"
     if written not in allowed:

@@ -69,6 +69,13 @@ def _options(screen: bool) -> list[Callable[..., Any]]:
         click.option("--persona", metavar="NAME", help="A stored persona to be."),
         click.option("--user", metavar="NAME", help="Your name, without a stored persona."),
         click.option("--user-persona", metavar="TEXT|@FILE", callback=_text, help="Who you are."),
+        click.option(
+            "--note",
+            metavar="TEXT|@FILE",
+            callback=_text,
+            help="Author's note; kept with the chat, placed by --set note_depth=N, note_role, note_interval.",
+        ),
+        click.option("--prefill", metavar="TEXT|@FILE", callback=_text, help="How the reply is to begin."),
         click.option("--ctx", type=click.IntRange(min=64), metavar="N", help="Context size in tokens."),
         click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Longest reply."),
         click.option(
@@ -96,6 +103,10 @@ def launch_options(*, screen: bool = False) -> Callable[[Callable[..., Any]], Ca
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(command)
         def with_launch(*args: Any, **values: Any) -> Any:
+            # What may be long or lie in a file has an option of its own.
+            texts = ((name, values.pop(name)) for name in ("note", "prefill"))
+            given = [f"{name}={text}" for name, text in texts if text is not None]
+            values["settings"] = (*values["settings"], *given)
             names = [field.name for field in fields(Launch) if field.name in values]
             return command(*args, launch=_launch({name: values.pop(name) for name in names}), **values)
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from chat.cli.options import text_or_stdin
 from chat.cli.printing import write, write_json, write_table
+
+if TYPE_CHECKING:
+    from presets.values import Persona
 
 
 @click.group()
@@ -23,9 +28,7 @@ def list_(as_json: bool) -> None:
     default = settings.default_persona.name if settings.persona_settled else None
     personas = settings.personas
     if as_json:
-        write_json(
-            [{"name": p.name, "description": p.description, "default": p.name == default} for p in personas]
-        )
+        write_json([{**_values(p), "default": p.name == default} for p in personas])
         return
     rows = [("*" if p.name == default else " ", p.name, _beginning(p.description)) for p in personas]
     write_table(rows, empty="no persona yet; `rpchat persona set NAME --description TEXT` stores one")
@@ -35,6 +38,12 @@ def _beginning(text: str) -> str:
     from cards.display import display_text
 
     return display_text(text, single_line=True, limit=80)
+
+
+def _values(persona: Persona) -> dict[str, Any]:
+    from presets.placing import place_of
+
+    return {"name": persona.name, "description": persona.description, **place_of(persona)}
 
 
 @command.command()
@@ -48,9 +57,12 @@ def show(name: str, as_json: bool) -> None:
     if persona is None:
         raise click.ClickException(f"no persona is called {name!r}; see `rpchat persona list`")
     if as_json:
-        write_json({"name": persona.name, "description": persona.description})
-    else:
-        write(f"{persona.name}\n{persona.description}".rstrip())
+        write_json(_values(persona))
+        return
+    from presets.placing import words_for
+
+    placed = f"\n({words_for(persona)})" if persona.position != "header" else ""
+    write(f"{persona.name}\n{persona.description}".rstrip() + placed)
 
 
 @command.command("set")
@@ -58,10 +70,34 @@ def show(name: str, as_json: bool) -> None:
 @click.option(
     "--description", metavar="TEXT|@FILE|-", help="Who you are, as the character knows you; - reads stdin."
 )
+@click.option(
+    "--position",
+    type=click.Choice(["header", "none", "note-top", "note-bottom", "depth"]),
+    help="Where the description stands: in the header, nowhere, with the author's note, between messages.",
+)
+@click.option(
+    "--depth",
+    type=click.IntRange(0, 9999),
+    metavar="N",
+    help="Messages from the end, for --position depth; 2 when not said.",
+)
+@click.option(
+    "--role",
+    type=click.Choice(["system", "user", "char"]),
+    help="Who seems to say it, for --position depth; system when not said.",
+)
 @click.option("--default", is_flag=True, help="Be this one in new chats.")
-def set_(name: str, description: str | None, default: bool) -> None:
+def set_(
+    name: str,
+    description: str | None,
+    position: str | None,
+    depth: int | None,
+    role: str | None,
+    default: bool,
+) -> None:
     """Store a persona, or change one. The first one becomes that of new chats."""
     from chat.settings import Folders, Settings
+    from presets.placing import place_of, placed_persona
     from presets.values import Persona
 
     name = " ".join(name.split())
@@ -70,9 +106,14 @@ def set_(name: str, description: str | None, default: bool) -> None:
     settings = Settings(Folders.find())
     known = settings.persona(name)
     text = text_or_stdin(description) if description is not None else known.description if known else ""
-    settings.save_persona(Persona(name, text), default=default)
+    said = {"position": position, "depth": depth, "role": role}
+    place = place_of(known or Persona()) | {key: value for key, value in said.items() if value is not None}
+    persona = placed_persona(name, text, place)
+    if persona.position != "depth" and (depth is not None or role is not None):
+        raise click.UsageError("--depth and --role belong to --position depth; give that too")
+    settings.save_persona(persona, default=default)
     write(f"persona {name} is stored")
-    if settings.from_config("personas") and settings.persona(name) != Persona(name, text):
+    if settings.from_config("personas") and settings.persona(name) != persona:
         write(f"{settings.folders.config} has a persona of that name, which wins")
 
 

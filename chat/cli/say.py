@@ -125,12 +125,14 @@ def _markers(session: Session) -> list[str]:
 
 def _reply(session: Session, *, aloud: bool) -> Message:
     """Make the reply, shown as it comes when `aloud`. Ctrl+C stops it and keeps what was written."""
-    from chat.events import Remark, ReplyEmpty, ReplyFailed, ReplyFinished, TextAdded
+    from chat.events import Remark, ReplyEmpty, ReplyFailed, ReplyFinished, ReplyStarted, TextAdded
 
     remark = ""
     with _stopping(session):
         for event in session.reply():
             match event:
+                case ReplyStarted(base_text=begun) if aloud:
+                    stream(begun)
                 case TextAdded(text=text) if aloud:
                     stream(text)
                 case Remark(text=text):

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def change_settings(session: Session, argument: str) -> str:
     """Set what `argument` says; the line to show. Raises StoreError."""
     from presets.errors import PresetError
+    from presets.idle import idle_settings
     from presets.settings import apply_settings
 
     words = argument.split()
@@ -28,14 +29,14 @@ def change_settings(session: Session, argument: str) -> str:
         sampling=sampling if sampling != session.sampling else None,
         options={**session.options, **options} if options else None,
     )
-    return "Set: " + ", ".join(words)
+    return "\n".join(["Set: " + ", ".join(words), *idle_settings(sampling)])
 
 
 def _listed(session: Session) -> str:
     """The options that were chosen, and the names of the others."""
-    from presets.output.options import OUTPUT_OPTIONS
+    from presets.prompt_options import CHAT_OPTIONS
 
-    known = {**session.format.options(), **OUTPUT_OPTIONS}
+    known = {**session.format.options(), **CHAT_OPTIONS}
     chosen = [f"{name}={value}" for name, value in session.options.items() if value != known[name][0]]
     others = ", ".join(name for name in known if name not in session.options)
     return f"{', '.join(chosen) or 'Nothing is set in this chat'}. Besides the sampler's: {others}."

@@ -1,0 +1,184 @@
+"""Lore that keeps its place, so that the next prompt begins as the last one did.
+
+Where SillyTavern puts lore, an entry that fires before the character changes the prompt's head, and one at a
+depth moves with every turn: either way much is read again. Here an entry that fires late goes near the end,
+between two messages, and stays between them. One that fires no longer is taken out only where that costs less
+to read again than the entry itself takes up, and where lore has no room left. A history that begins anew puts
+all that fires on its first turns where the book wants it.
+
+All of it follows from the chat alone: what fired at which turn, and where the history begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from cards.card import Card
+from presets.values import AuthorsNote, LoreInsertion, Persona
+
+__all__ = ["LoreScan", "moving_depth", "settled_lore"]
+
+NEAR = 4
+"""Chat messages from the end: what fires late stands no deeper."""
+
+ALWAYS_LAST = 1
+"""An entry at this depth or below means the very end, and goes on standing there."""
+
+_IN_THE_HEAD = ("before_char", "after_char", "examples_top", "examples_bottom")
+
+
+@dataclass(frozen=True, slots=True)
+class LoreScan:
+    """What fired when a prompt was made after the first `length` turns of a chat."""
+
+    length: int
+    fired: Sequence[LoreInsertion]
+
+
+@dataclass(slots=True)
+class _Standing:
+    entry: LoreInsertion
+    size: int
+    place: int | None
+    """Index of the turn that it stands before, below 0 too; None: in the head, where the book wants it."""
+
+
+_Key = tuple[str, str]
+
+
+def moving_depth(card: Card, persona: Persona, note: AuthorsNote, fired: Iterable[LoreInsertion]) -> int:
+    """Depth of the deepest text that moves along with the chat; 0: none does."""
+    fired = list(fired)
+    depths = [entry.depth for entry in fired if entry.position == "depth" and not _settles(entry)]
+    on_the_note = any(entry.position in ("note_top", "note_bottom") for entry in fired)
+    if note.text.strip() or on_the_note or persona.position in ("note_top", "note_bottom"):
+        depths.append(note.depth)
+    if persona.position == "depth" and persona.description.strip():
+        depths.append(persona.depth)
+    if card.depth_prompt is not None:
+        depths.append(card.depth_prompt.depth)
+    return max(depths, default=0)
+
+
+def settled_lore(
+    scans: Sequence[LoreScan],
+    sizes: Sequence[int],
+    size: Callable[[str], int],
+    *,
+    first: int,
+    moving: int,
+    room: int | None = None,
+) -> list[LoreInsertion]:
+    """The lore of a prompt, each entry where it stands.
+
+    `scans` are those since the history began, ascending, the last for this prompt; `sizes` of all turns and
+    `size` of a text are in one unit, as is `room` for all lore; `first` is the turn that the history begins
+    with, `moving` the depth of what moves (`moving_depth`).
+    """
+    table = _Table(sizes, size, first, moving, room)
+    before: int | None = None
+    for scan in scans:
+        if before is None:
+            table.begin(scan)
+        else:
+            table.step(scan, before)
+        before = scan.length
+    return table.placed(scans[-1]) if scans else []
+
+
+def _settles(entry: LoreInsertion) -> bool:
+    """Whether an entry may stay between two messages; others stand where the book wants them."""
+    if entry.position in _IN_THE_HEAD:
+        return True
+    return entry.position == "depth" and entry.depth > ALWAYS_LAST and not entry.constant
+
+
+def _key(entry: LoreInsertion) -> _Key:
+    return entry.source, entry.text
+
+
+class _Table:
+    """What stands where, from one scan to the next."""
+
+    def __init__(
+        self, sizes: Sequence[int], size: Callable[[str], int], first: int, moving: int, room: int | None
+    ) -> None:
+        self._sizes = sizes
+        self._size = size
+        self._first = first
+        self._moving = moving
+        self._room = room
+        self._near = min(max(moving, 1), NEAR)
+        self._standing: dict[_Key, _Standing] = {}
+
+    def begin(self, scan: LoreScan) -> None:
+        """The first prompt of a history is read whole: every entry takes its own place."""
+        for entry in scan.fired:
+            if _settles(entry):
+                place = None if entry.position in _IN_THE_HEAD else scan.length - entry.depth
+                self._add(entry, place)
+
+    def step(self, scan: LoreScan, before: int) -> None:
+        """One more prompt, after one that was made for the first `before` turns."""
+        fires = {_key(entry) for entry in scan.fired}
+        self._take_out_what_costs_little(fires, before)
+        for entry in scan.fired:
+            if _settles(entry) and _key(entry) not in self._standing:
+                self._add(entry, scan.length - self._near)
+        self._make_room(scan, fires)
+
+    def placed(self, scan: LoreScan) -> list[LoreInsertion]:
+        """All that stands, and what of this scan never settles."""
+        loose = [entry for entry in scan.fired if not _settles(entry)]
+        standing = [
+            one.entry
+            if one.place is None
+            else replace(one.entry, position="depth", depth=max(scan.length - one.place, 0), settled=True)
+            for one in self._standing.values()
+        ]
+        return [*standing, *loose]
+
+    def _add(self, entry: LoreInsertion, place: int | None) -> None:
+        self._standing[_key(entry)] = _Standing(entry, self._size(entry.text), place)
+
+    def _take_out_what_costs_little(self, fires: set[_Key], before: int) -> None:
+        """Of what fires no longer, the latest few whose going makes less to be read again than they hold."""
+        idle = [(one.place, key) for key, one in self._standing.items() if key not in fires]
+        placed = sorted(((place, key) for place, key in idle if place is not None), reverse=True)
+        saved, best, taken = 0, 0, 0
+        for number, (place, key) in enumerate(placed, 1):
+            saved += self._standing[key].size
+            again = self._read_again(place, before, fires)
+            if saved - again > best or again == 0:
+                best, taken = saved - again, number
+        for _, key in placed[:taken]:
+            del self._standing[key]
+
+    def _read_again(self, place: int, before: int, fires: set[_Key]) -> int:
+        """What is read again because of a change at `place` and would not be without it."""
+        reached = before - self._moving
+        turns = sum(self._sizes[max(place, self._first, 0) : max(reached, 0)])
+        between = (
+            one.size
+            for key, one in self._standing.items()
+            if key in fires and one.place is not None and place <= one.place < reached
+        )
+        return turns + sum(between)
+
+    def _make_room(self, scan: LoreScan, fires: set[_Key]) -> None:
+        """Entries that fire no longer go, the one nearest to the end first, until all lore fits its room."""
+        if self._room is None:
+            return
+        held = sum(one.size for one in self._standing.values())
+        held += sum(self._size(entry.text) for entry in scan.fired if not _settles(entry))
+        idle = [key for key in self._standing if key not in fires]
+        idle.sort(key=lambda key: self._place_of(key), reverse=True)
+        for key in idle:
+            if held <= self._room:
+                break
+            held -= self._standing.pop(key).size
+
+    def _place_of(self, key: _Key) -> float:
+        place = self._standing[key].place
+        return float("-inf") if place is None else place
