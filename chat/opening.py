@@ -21,6 +21,7 @@ from chat.launch import Launch
 from chat.models import ModelChoice, ModelError, choose_model, settled_match
 from chat.settings import Folders, ModelOverride, Settings, SettingsError, reason
 from presets.errors import PresetError
+from presets.idle import idle_settings
 from presets.library import NamedSampling, PresetLibrary
 from presets.matching import (
     ModelFacts,
@@ -236,7 +237,9 @@ class Opening:
         with _one_line(usage=True):
             sampling = self._sampling(format, chat)
             parts = (setting.partition("=") for setting in self.launch.settings)
-            return apply_settings(sampling, format, [(name, value) for name, _, value in parts])
+            chosen, options = apply_settings(sampling, format, [(name, value) for name, _, value in parts])
+        self.notices += [note for note in idle_settings(chosen) if note not in self.notices]
+        return chosen, options
 
     def _sampling(self, format: PromptFormat, chat: Chat | None) -> Sampling:
         asked_for, found = self.launch.sampling, self.model.match

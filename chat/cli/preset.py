@@ -193,7 +193,13 @@ def _find(presets: list[PromptFormat] | list[NamedSampling], id: str) -> PromptF
 def _values(preset: PromptFormat | NamedSampling) -> dict[str, Any]:
     """What a preset says; of a sampling all values in force, of a format only what differs from the rest."""
     values = preset.model_dump(mode="json", exclude_defaults=True)
-    if "values" in values:
-        values["sampling"] = preset.model_dump(mode="json")["sampling"]
-        del values["values"]
+    if not hasattr(preset, "values"):
+        return values
+    from presets.idle import idle_settings
+
+    held = cast("NamedSampling", preset)
+    values["sampling"] = held.sampling.model_dump(mode="json")
+    values.pop("values", None)
+    if idle := idle_settings(held.sampling):
+        values["without_effect"] = list(idle)
     return values

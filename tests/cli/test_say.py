@@ -154,6 +154,13 @@ def test_a_format_that_does_not_fit_the_model_is_told(rpchat: Rpchat, ghost: Pat
     assert "<|im_sep|> is 7 tokens" in warned
 
 
+def test_a_setting_whose_sampler_is_left_out_is_told(rpchat: Rpchat, ghost: Path) -> None:
+    settings = ["--sampling", "neutral", "--set", "top_k=40", "--set", "samplers=temperature"]
+    answer = rpchat("say", "Hi.", "--card", ghost, *settings, "--no-save", "--json", "--max-tokens", 1)
+    assert answer.err == "rpchat: top_k=40 has no effect: samplers leaves top_k out\n"
+    assert not any("top_k" in name for name in answer.json["samplers"])
+
+
 def test_what_is_chosen_for_a_named_model_is_remembered_for_it(rpchat: Rpchat, ghost: Path) -> None:
     model = "SmolLM2-135M-Instruct.Q4_1.gguf"
     args = ["say", "Hi.", "--card", ghost, "--no-save", "--json", "--max-tokens", 1]

@@ -1,0 +1,69 @@
+"""Sampler settings that are on and yet change nothing, because of another setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from presets.sampling import Sampler, Sampling
+
+__all__ = ["idle_settings"]
+
+_SAMPLERS: dict[str, Sampler] = {
+    "repeat_penalty": "penalties",
+    "frequency_penalty": "penalties",
+    "presence_penalty": "penalties",
+    "dry_multiplier": "dry",
+    "top_n_sigma": "top_n_sigma",
+    "top_k": "top_k",
+    "top_a": "top_a",
+    "tfs_z": "tfs_z",
+    "typical_p": "typical_p",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "xtc_probability": "xtc",
+    "temperature": "temperature",
+    "dynatemp_range": "temperature",
+    "smoothing_factor": "smoothing",
+}
+"""A setting whose neutral value is off -> the sampler in which it works."""
+
+_BESIDE_MIROSTAT = ("penalties", "dry", "temperature", "smoothing")
+"""Samplers that work before mirostat draws; it takes the place of the others."""
+
+_NEUTRAL = Sampling()
+
+
+def idle_settings(sampling: Sampling) -> tuple[str, ...]:
+    """A sentence for each setting that was turned on and has no effect, and why."""
+    return tuple(f"{name}={_shown(sampling, name)} has no effect: {why}" for name, why in _idle(sampling))
+
+
+def _idle(s: Sampling) -> Iterator[tuple[str, str]]:
+    greedy = s.temperature == 0 and s.dynatemp_range == 0 and "temperature" in s.samplers
+    for name, sampler in _SAMPLERS.items():
+        if getattr(s, name) == getattr(_NEUTRAL, name):
+            continue
+        if sampler not in s.samplers:
+            yield name, f"samplers leaves {sampler} out"
+        elif s.mirostat and not greedy and sampler not in _BESIDE_MIROSTAT:
+            yield name, f"mirostat {s.mirostat} takes its place"
+        elif sampler == "penalties" and s.repeat_last_n == 0:
+            yield name, "repeat_last_n is 0"
+        elif sampler == "dry" and s.dry_penalty_last_n == 0:
+            yield name, "dry_penalty_last_n is 0"
+        elif sampler == "xtc" and s.xtc_threshold > 0.5:
+            yield name, f"xtc_threshold {s.xtc_threshold:g} is above 0.5: two tokens cannot reach it"
+        elif sampler == "smoothing" and greedy:
+            yield name, "temperature 0 takes the likeliest token"
+    if greedy and s.mirostat:
+        yield "mirostat", "temperature 0 takes the likeliest token"
+    if s.adaptive_target >= 0 and (greedy or s.mirostat):
+        why = "temperature 0 takes the likeliest token" if greedy else f"mirostat {s.mirostat} draws"
+        yield "adaptive_target", why
+    if s.banned_strings and s.banned_strength == 0:
+        yield "banned_strings", "banned_strength is 0"
+
+
+def _shown(sampling: Sampling, name: str) -> str:
+    value = getattr(sampling, name)
+    return f"{value:g}" if isinstance(value, (int, float)) else str(list(value))
