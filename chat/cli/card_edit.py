@@ -93,7 +93,7 @@ class _Edit:
         self.library = library
         self.path = path
         self.state: FileState | None = file_state(path)
-        self.card = read_card_file(path)[0]
+        self.card: Card = read_card_file(path)[0]
 
     def run(
         self, settings: tuple[str, ...], avatar: Path | None, source: str | None, fix_text: bool = False
@@ -151,13 +151,11 @@ class _Edit:
                 self._save(read_back(self.card, draft.read_text(encoding="utf-8", errors="replace")))
                 break
             except CardError as error:
-                if error.code != "changed":
-                    if self._again(error, draft):
-                        continue
+                if error.code == "changed":
+                    self._settle(error, draft)
+                    return
+                if not self._again(error, draft):
                     raise self._kept(error, draft) from error
-                if not self._settled(error, draft):
-                    raise self._kept(error, draft) from error
-                break
         draft.unlink(missing_ok=True)
 
     def _open_editor(self, draft: Path) -> None:
@@ -178,28 +176,30 @@ class _Edit:
         warn(f"{draft.name}: {error}")
         return click.confirm("Back to the editor?", default=True, err=True)
 
-    def _settled(self, error: Exception, draft: Path) -> bool:
+    def _settle(self, error: Exception, draft: Path) -> None:
         """What becomes of an edit whose card was written by another program meanwhile."""
         from cards.library.saving import save_card
         from cards.writing import file_ending
 
         if not can_ask():
-            return False
+            raise self._kept(error, draft) from error
         warn(str(error))
         choices = click.Choice(["o", "s", "r"])
         question = (
-            "[o]verwrite it (it stays as .bak), [s]ave as another card, [r]eload and keep your text aside"
+            "[o]verwrite it (it stays as .bak), [s]ave as another card, [r]eload it and keep your text aside"
         )
         answer = click.prompt(question, type=choices, default="s", show_choices=False, err=True)
         if answer == "r":
-            return False
+            warn(f"your text is kept in {draft}")
+            _Edit(self.library, self.path)._in_editor()
+            return
         card = read_back(self.card, draft.read_text(encoding="utf-8", errors="replace"))
         if answer == "o":
             self._save(card, force=True)
-            return True
-        path = self.library.new_path(card.name, file_ending(card))
-        write(f"{named(card.name)}: saved in {save_card(self.library, path, card, now=int(time.time()))}")
-        return True
+        else:
+            path = self.library.new_path(card.name, file_ending(card))
+            write(f"{named(card.name)}: saved in {save_card(self.library, path, card, now=int(time.time()))}")
+        draft.unlink(missing_ok=True)
 
     def _kept(self, error: Exception, draft: Path) -> click.ClickException:
         ref = self.library.ref_of(self.path) or str(self.path.absolute())

@@ -54,15 +54,15 @@ def import_(context: click.Context, paths: tuple[Path, ...], on_clash: str, as_j
     files = card_files(map(expanded, paths))
     if not files:
         raise click.ClickException(nothing_in(paths))
-    asked = _Clashes(on_clash)
     arrivals: list[Arrival] = []
     stopped: BaseException | None = None
     with ExitStack() as stack:
-        step = _progress(stack, len(files))
+        bar = _progress(stack, len(files))
         try:
-            for arrival in import_cards(at_hand(), files, asked):
+            for arrival in import_cards(at_hand(), files, _Clashes(on_clash, bar)):
                 arrivals.append(arrival)
-                step()
+                if bar is not None:
+                    bar.update(1)
         except (KeyboardInterrupt, click.Abort, _Cancelled) as reason:
             stopped = reason
     _report(arrivals, as_json, few=len(files) <= FEW)
@@ -76,11 +76,10 @@ def import_(context: click.Context, paths: tuple[Path, ...], on_clash: str, as_j
 
 
 def _progress(stack: ExitStack, length: int) -> Any:
-    """A bar on stderr where that is a terminal; the function moves it on by one."""
+    """A bar on stderr where that is a terminal, else None."""
     if not (sys.stderr and sys.stderr.isatty()) or length < 2:
-        return lambda: None
-    bar: Any = stack.enter_context(click.progressbar(length=length, label="importing", file=sys.stderr))
-    return lambda: bar.update(1)
+        return None
+    return stack.enter_context(click.progressbar(length=length, label="importing", file=sys.stderr))
 
 
 class _Cancelled(Exception):
@@ -90,7 +89,8 @@ class _Cancelled(Exception):
 class _Clashes:
     """What to do with cards of one name, asked once each or once for all."""
 
-    def __init__(self, settled: str) -> None:
+    def __init__(self, settled: str, bar: Any = None) -> None:
+        self.bar = bar
         self.settled = settled if settled != "ask" or can_ask() else "keep"
 
     def __call__(self, file: Path, card: Card, there: LibraryCard) -> ClashChoice:
@@ -99,8 +99,11 @@ class _Clashes:
             raise _Cancelled(clash)
         if self.settled != "ask":
             return self.settled  # type: ignore[return-value]
+        if self.bar is not None:
+            # The bar's line ends, and the cursor that it hid is there to answer with.
+            self.bar.render_finish()
         question = (
-            f"\n{clash}.\n"
+            f"{clash}.\n"
             "[k]eep both, [r]eplace it (its chats stay), [s]kip, [c]ancel; a capital letter for all"
         )
         choices = click.Choice([*KEYS, "c", *(key.upper() for key in KEYS)])
