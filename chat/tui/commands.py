@@ -116,6 +116,22 @@ COMMANDS: tuple[Command, ...] = (
         "[NAME=VALUE ...]",
     ),
     Command(
+        "note",
+        "Replies",
+        "Author's note",
+        "What the model is to keep in mind, between the messages; alone it shows the note",
+        ("note",),
+        "[--depth N] [--role R] [--every N] [TEXT | clear]",
+    ),
+    Command(
+        "prefill",
+        "Replies",
+        "Prefill",
+        "How every reply is to begin; alone it shows it",
+        ("prefill",),
+        "[TEXT | clear]",
+    ),
+    Command(
         "swipe_next",
         "Replies",
         "Next swipe",

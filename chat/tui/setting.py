@@ -1,4 +1,4 @@
-"""`/set NAME=VALUE`: sampler settings and options of the open chat, kept with it."""
+"""`/set NAME=VALUE`, `/note` and `/prefill`: settings of the open chat, kept with it."""
 
 from __future__ import annotations
 
@@ -40,3 +40,56 @@ def _listed(session: Session) -> str:
     chosen = [f"{name}={value}" for name, value in session.options.items() if value != known[name][0]]
     others = ", ".join(name for name in known if name not in session.options)
     return f"{', '.join(chosen) or 'Nothing is set in this chat'}. Besides the sampler's: {others}."
+
+
+_PLACES = {"--depth": "note_depth", "--role": "note_role", "--every": "note_interval"}
+"""What `/note` calls the options of the author's note."""
+
+NOTE_HELP = "Say it as /note TEXT, /note --depth 4 --role system --every 1 TEXT, or /note clear."
+
+
+def change_note(session: Session, argument: str) -> str:
+    """Show, set, place or clear the author's note; the line to show. Raises StoreError."""
+    from presets.errors import PresetError
+    from presets.settings import apply_settings
+
+    chosen: dict[str, str] = {}
+    rest = argument.strip()
+    while rest.startswith("--"):
+        word, _, after = rest.partition(" ")
+        value, _, rest = after.strip().partition(" ")
+        rest = rest.strip()
+        if word not in _PLACES or not value:
+            return NOTE_HELP
+        chosen[_PLACES[word]] = value
+    if rest:
+        chosen["note"] = "" if rest == "clear" else rest
+    try:
+        _, options = apply_settings(session.sampling, session.format, chosen)
+    except PresetError as error:
+        return str(error)
+    if options:
+        session.choose(options={**session.options, **options})
+    return _told_note(session)
+
+
+def _told_note(session: Session) -> str:
+    from presets.prompt_options import PromptOptions
+
+    note = PromptOptions.read(session.options).note
+    if not note.text:
+        return f"There is no author's note. {NOTE_HELP}"
+    every = f", in every {note.interval}th prompt" if note.interval > 1 else ""
+    return f"Author's note, {note.depth} messages from the end as {note.role}{every}: {note.text}"
+
+
+def change_prefill(session: Session, argument: str) -> str:
+    """Show, set or clear how replies begin; the line to show. Raises StoreError."""
+    text = argument.strip()
+    if text:
+        kept = {name: value for name, value in session.options.items() if name != "prefill"}
+        session.choose(options=kept if text == "clear" else {**kept, "prefill": text})
+    begins = session.options.get("prefill", "")
+    if not begins:
+        return "Replies begin as the model likes. Say it as /prefill TEXT, or /prefill clear."
+    return f"Every reply begins with: {begins}"

@@ -164,3 +164,29 @@ async def test_a_format_that_does_not_fit_the_model_is_told(play: Any, card: Pat
         else:
             await p.until(lambda: "format chatml may be wrong for this model" in p.screen())
             assert "try another format" in p.screen()
+
+
+async def test_the_authors_note_and_how_replies_begin(play: Any) -> None:
+    async with play(" she said.", " she went on.") as p:
+        await p.say("/note")
+        assert "There is no author's note" in p.screen()
+        await p.say("/note --depth 1 --role user Keep [it] short, {{user}}.")
+        assert "1 messages from the end as user" in p.screen()
+        await p.say('/prefill "Well,"')
+        await p.say("Hello")
+        assert p.texts[-1] == '"Well," she said.'
+        prompt = p.session.prompt_for(p.session.path()[:-1], "reply").text
+        assert prompt.index("Keep [it] short, Alex.") < prompt.index("Alex: Hello")
+        assert prompt.endswith(': "Well,"')
+        stored = p.session.store.open_chat(p.session.chat.id).chat.options
+        assert (stored["note_depth"], stored["note_role"]) == ("1", "user")
+        assert stored["prefill"] == '"Well,"'
+        await p.say("/note --depth deep")
+        assert "a whole number from 0 to 9999" in p.screen()
+        await p.say("/note --wide 3")
+        assert "/note --depth 4" in p.screen()
+        await p.say("/note clear")
+        await p.say("/prefill clear")
+        assert p.session.options["note"] == ""
+        assert "prefill" not in p.session.options
+        assert "Keep [it] short" not in p.session.prompt().text
