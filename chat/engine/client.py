@@ -183,8 +183,6 @@ class Engine:
         dry_breakers: Sequence[str] = (),
         grammar_text: str = "",
         grammar_after: Sequence[str] = (),
-        grammar_text: str = "",
-        grammar_after: Sequence[str] = (),
         probs: int = 0,
     ) -> EngineOperation[Done]:
         request = Generate(
@@ -198,8 +196,6 @@ class Engine:
             strip_names=list(strip_names),
             keep_leading_space=keep_leading_space,
             dry_breakers=[text for text in dry_breakers if text],
-            grammar_text=grammar_text,
-            grammar_after=list(grammar_after),
             grammar_text=grammar_text,
             grammar_after=list(grammar_after),
             probs=probs,

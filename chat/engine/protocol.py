@@ -106,10 +106,6 @@ class Generate(_Line):
     """What stands of the reply already: a grammar goes on behind it."""
     grammar_after: list[str] = []
     """The reply begins inside of thinking, which one of these ends: a grammar holds for what comes then."""
-    grammar_text: str = ""
-    """What stands of the reply already: a grammar goes on behind it."""
-    grammar_after: list[str] = []
-    """The reply begins inside of thinking, which one of these ends: a grammar holds for what comes then."""
     probs: int = 0
     """The so many best candidates before and after each sampler are recorded for every token; 0: none."""
 

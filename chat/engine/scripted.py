@@ -67,8 +67,6 @@ class ScriptedGenerate:
     dry_breakers: tuple[str, ...] = ()
     grammar_text: str = ""
     grammar_after: tuple[str, ...] = ()
-    grammar_text: str = ""
-    grammar_after: tuple[str, ...] = ()
     probs: int = 0
 
     @property
@@ -223,8 +221,6 @@ class ScriptedEngine:
         dry_breakers: Sequence[str] = (),
         grammar_text: str = "",
         grammar_after: Sequence[str] = (),
-        grammar_text: str = "",
-        grammar_after: Sequence[str] = (),
         probs: int = 0,
     ) -> _Operation[Done]:
         self._need_model()
@@ -238,8 +234,6 @@ class ScriptedEngine:
             tuple(strip_names),
             keep_leading_space,
             tuple(dry_breakers),
-            grammar_text,
-            tuple(grammar_after),
             grammar_text,
             tuple(grammar_after),
             probs,

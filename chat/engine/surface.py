@@ -129,8 +129,6 @@ class EngineSurface(Protocol):
         dry_breakers: Sequence[str] = (),
         grammar_text: str = "",
         grammar_after: Sequence[str] = (),
-        grammar_text: str = "",
-        grammar_after: Sequence[str] = (),
         probs: int = 0,
     ) -> Operation[Done]:
         """Reads the prompt and writes a reply: Reading and Text events, then Done."""
