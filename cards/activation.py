@@ -38,7 +38,8 @@ def activate(
 
     `count` gives a text's tokens (a guess by default), `expand` expands the macros of keys and contents, and
     `expand_for_scan` those of a content that other entries' keys are looked for in (hidden keys). `timers` is
-    what the last scan of this chat returned. The same arguments, dice included, give the same result.
+    what the last scan of this chat returned. All that fires stays within `settings.budget`, and each book
+    within its own `token_budget`: the smaller wins. The same arguments, dice included, give the same result.
     """
     listed = [books] if isinstance(books, Lorebook) else list(books)
     scan = _Scan(
@@ -240,7 +241,7 @@ class _Scan:
 
     def _matches(self, at: _At, entry: Entry) -> tuple[bool, str]:
         index = self.indexes[at[0]]
-        there = self._window(at[0], self._depth(at[0], entry))
+        there = self._heard(at, entry)
         spoken: Set[Key] = frozenset() if entry.exclude_recursion else self.spoken[at[0]]
         primary = index.primary[entry.index]
         hit = next((number for number in primary if number in there or number in spoken), None)
@@ -257,6 +258,14 @@ class _Scan:
             return False, f"wrong logic: {entry.logic.replace('_', ' ')} of its secondary keys"
         key = entry.keys[primary.index(hit)] if len(primary) == len(entry.keys) else entry.keys[0]
         return True, f'key "{key}"' + ("" if hit in there else " in another entry")
+
+    def _heard(self, at: _At, entry: Entry) -> Set[Key]:
+        """Keys in the messages that an entry looks at, and in the texts that it asks for."""
+        there: Set[Key] = self._window(at[0], self._depth(at[0], entry))
+        for told in entry.also_in:
+            if text := self.scene.told.get(told):
+                there = there | self.indexes[at[0]].found(text)
+        return there
 
     def _depth(self, number: int, entry: Entry) -> int:
         own = self.books[number].scan_depth if entry.scan_depth is None else entry.scan_depth
@@ -278,7 +287,7 @@ class _Scan:
     def _score(self, at: _At) -> int:
         """How many of its keys an entry finds."""
         entry, index = self.entries[at], self.indexes[at[0]]
-        found = self._window(at[0], self._depth(at[0], entry)) | self.spoken[at[0]]
+        found = self._heard(at, entry) | self.spoken[at[0]]
         secondary = sum(number in found for number in index.secondary[entry.index])
         counts = entry.logic == "and_any" or (
             entry.logic == "and_all" and secondary == len(entry.secondary_keys)

@@ -12,6 +12,7 @@ from cards.coercion import Coercion, type_name
 from cards.errors import CardWarning
 from cards.lore_entry import Entry, read_book_entry, read_world_entry
 from cards.lore_keys import KeyIndex
+from cards.lore_values import Budget, LoreSettings
 
 __all__ = ["Entry", "Lorebook"]
 
@@ -26,6 +27,7 @@ class Lorebook:
     scan_depth: int | None = None
     """Messages from the end in which keys are looked for."""
     token_budget: int | None = None
+    """Tokens of its entries together; None and 0: no limit of its own."""
     recursive: bool | None = None
     _indexes: dict[tuple[bool, bool], KeyIndex] = field(default_factory=dict, repr=False, compare=False)
 
@@ -37,6 +39,12 @@ class Lorebook:
                 self.entries, case_sensitive=case_sensitive, whole_words=whole_words
             )
         return self._indexes[choice]
+
+    def budget_under(self, settings: LoreSettings) -> Budget | None:
+        """The smaller of the book's own budget and the settings'; None where neither sets one."""
+        if self.token_budget and (settings.budget is None or self.token_budget < settings.budget):
+            return Budget(self.token_budget, "book")
+        return None if settings.budget is None else Budget(settings.budget, "settings")
 
     @classmethod
     def read(

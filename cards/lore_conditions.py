@@ -17,6 +17,8 @@ def condition_against(entry: Entry, scene: LoreScene, length: int) -> str:
         here = {scene.character, *scene.tags}
         if (entry.only_for and not here & set(entry.only_for)) or here & set(entry.not_for):
             return "not for this character"
+    if entry.triggers and scene.trigger not in entry.triggers:
+        return f"not for this kind of turn ({scene.trigger})"
     marks = entry.decorators
     replies = length // 2 if scene.replies is None else scene.replies
     if marks.activate_only_after is not None and replies < marks.activate_only_after:

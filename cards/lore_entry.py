@@ -8,14 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, get_args
 
 from cards import limits
 from cards.coercion import Coercion, type_name
 from cards.decorators import DecoratorPosition, Decorators, split_decorators
 from cards.errors import CardWarning
 
-__all__ = ["WORLD_NAMES", "Entry", "Logic", "LoreRole", "Position", "read_book_entry", "read_world_entry"]
+__all__ = [
+    "TOLD",
+    "WORLD_NAMES",
+    "Entry",
+    "Logic",
+    "LoreRole",
+    "Position",
+    "Told",
+    "read_book_entry",
+    "read_world_entry",
+]
 
 Logic = Literal["and_any", "not_all", "not_any", "and_all"]
 """How secondary keys decide: one is there, not all are, none is, all are."""
@@ -31,6 +41,17 @@ Position = Literal[
     "outlet",
 ]
 LoreRole = Literal["system", "user", "char"]
+Told = Literal[
+    "persona_description",
+    "character_description",
+    "character_personality",
+    "character_depth_prompt",
+    "scenario",
+    "creator_notes",
+]
+"""Texts about the persona and the character that an entry may ask to be scanned too."""
+
+TOLD: Final[tuple[Told, ...]] = get_args(Told)
 
 _T = TypeVar("_T")
 _LOGICS: Final[tuple[Logic, ...]] = ("and_any", "not_all", "not_any", "and_all")
@@ -103,6 +124,11 @@ class Entry:
     only_for: tuple[str, ...] = ()
     """Names and tags of characters that it fires for; empty: for all."""
     not_for: tuple[str, ...] = ()
+    also_in: tuple[Told, ...] = ()
+    """What its keys are looked for in besides the chat."""
+    triggers: tuple[str, ...] = ()
+    """The kinds of turn that it fires for, in SillyTavern's words (`normal`, `continue`, `impersonate`,
+    `swipe`, `regenerate`, `quiet`); empty: for all."""
     decorators: Decorators = field(default_factory=Decorators)
 
     @property
@@ -229,6 +255,7 @@ _SNAKE: Final = {
         "prevent_recursion",
         "delay_until_recursion",
         "ignore_budget",
+        *(f"match_{told}" for told in TOLD),
     )
 }
 WORLD_NAMES: Final = {name: _camel(name) for name in _SNAKE}
@@ -260,6 +287,8 @@ def _shared(source: Coercion, key: Mapping[str, str]) -> dict[str, Any]:
         # A boolean in old files, a level in new ones.
         "delay_until_recursion": max(0, level),
         "ignore_budget": source.flag(key["ignore_budget"], False),
+        "also_in": tuple(told for told in TOLD if source.flag(key[f"match_{told}"], False)),
+        "triggers": tuple(source.texts("triggers")) if source.source.get("triggers") is not None else (),
     }
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from cards.lore_entry import Entry
+from cards.lore_entry import Entry, Told
 from cards.lore_timers import Timer
 
-__all__ = ["Activation", "Fired", "LoreScene", "LoreSettings", "Skipped"]
+if TYPE_CHECKING:
+    from cards.card import Card
+
+__all__ = ["Activation", "Budget", "Fired", "LoreScene", "LoreSettings", "Skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +25,8 @@ class LoreSettings:
     case_sensitive: bool = False
     whole_words: bool = True
     budget: int | None = None
-    """Tokens of all that fires; None: no limit."""
+    """Tokens of all that fires, of all books together; None: no limit. A book's own `token_budget` bounds its
+    own entries besides, so that the smaller of the two counts."""
     min_activations: int = 0
     """Look further back until so many fire."""
     max_depth: int = 0
@@ -45,6 +49,31 @@ class LoreScene:
     user_icon: str | None = None
     also: str = ""
     """Text that is always scanned: an author's note, a persona."""
+    told: Mapping[Told, str] = field(default_factory=dict)
+    """Texts that only those entries are scanned against that ask for them."""
+    trigger: str = "normal"
+    """The kind of turn that is asked for: `normal`, `continue`, `impersonate`, `swipe`, `regenerate`,
+    `quiet`."""
+
+    @classmethod
+    def for_card(cls, card: Card, persona: str = "", **more: Any) -> LoreScene:
+        """The scene of a chat with `card`, `persona` being what the user says of themselves."""
+        told: dict[Told, str] = {
+            "persona_description": persona,
+            "character_description": card.description,
+            "character_personality": card.personality,
+            "character_depth_prompt": card.depth_prompt.prompt if card.depth_prompt else "",
+            "scenario": card.scenario,
+            "creator_notes": card.creator_notes,
+        }
+        return cls(card.name, tuple(card.tags), told=told, **more)
+
+
+class Budget(NamedTuple):
+    """How many tokens a book's entries may take, and who says so."""
+
+    tokens: int
+    of: Literal["book", "settings"]
 
 
 class Fired(NamedTuple):

@@ -14,7 +14,7 @@ from chat.cli.options import text_or_stdin
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
-    from cards.lore_values import Activation
+    from cards.lore_values import Activation, Budget, LoreSettings
     from cards.lorebook import Entry, Lorebook
 
 
@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     help="What fires on this message; several are a chat, the newest last.",
 )
 @click.option(
-    "--budget", type=click.IntRange(min=0), metavar="N", help="Tokens for all that fires, estimated."
+    "--budget",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Tokens for all that fires, estimated; the book's own budget counts where it is smaller.",
+)
+@click.option(
+    "--greeting",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The greeting that the chat began with, 0 being the first message.",
 )
 @click.option(
     "--seed", type=click.IntRange(min=0), default=0, metavar="N", help="The dice of entries by chance."
@@ -36,10 +45,17 @@ if TYPE_CHECKING:
 @click.option("--add", metavar="FILE", help="Put the entries of a lorebook's file into the card's book.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def lore(
-    ref: str, messages: tuple[str, ...], budget: int | None, seed: int, add: str | None, as_json: bool
+    ref: str,
+    messages: tuple[str, ...],
+    budget: int | None,
+    greeting: int | None,
+    seed: int,
+    add: str | None,
+    as_json: bool,
 ) -> None:
     """The lorebook of a card, or a lorebook's own file: its entries, or with --test which of them fire."""
     from cards.library import expanded, read_file
+    from cards.lore_values import LoreSettings
     from cards.reading import read_lorebook
 
     library = at_hand()
@@ -55,25 +71,28 @@ def lore(
         _list(book, as_json)
         return
     texts = [text_or_stdin(message) for message in messages]
-    _show(_activated(path, book, texts, budget, seed), as_json)
+    settings = LoreSettings(budget=budget)
+    _show(_activated(path, book, texts, settings, greeting, seed), book.budget_under(settings), as_json)
 
 
-def _activated(path: Path, book: Lorebook, texts: list[str], budget: int | None, seed: int) -> Activation:
+def _activated(
+    path: Path, book: Lorebook, texts: list[str], settings: LoreSettings, greeting: int | None, seed: int
+) -> Activation:
     from cards.errors import CardError
-    from cards.lore_values import LoreScene, LoreSettings
+    from cards.lore_values import LoreScene
     from cards.lorebook import activate
     from cards.macros import Macros
     from cards.reading import read_card_file
 
     try:
         card = read_card_file(path)[0]
-        macros, scene = Macros.for_card(card, "User"), LoreScene(card.name, tuple(card.tags))
+        macros, scene = Macros.for_card(card, "User"), LoreScene.for_card(card, greeting=greeting)
     except CardError:
-        macros, scene = Macros(char=book.name), LoreScene()
+        macros, scene = Macros(char=book.name), LoreScene(greeting=greeting)
     return activate(
         book,
         texts,
-        settings=LoreSettings(budget=budget),
+        settings=settings,
         scene=scene,
         dice=Random(seed),
         expand=macros.expand,
@@ -112,7 +131,7 @@ def _values(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _show(activation: Activation, as_json: bool) -> None:
+def _show(activation: Activation, budget: Budget | None, as_json: bool) -> None:
     if as_json:
         write_json(
             {
@@ -129,6 +148,7 @@ def _show(activation: Activation, as_json: bool) -> None:
                     {"entry": skipped.entry.label, "why": skipped.why} for skipped in activation.skipped
                 ],
                 "tokens": activation.tokens,
+                "budget": {"tokens": budget.tokens, "of": budget.of} if budget else None,
             }
         )
         return
@@ -138,7 +158,14 @@ def _show(activation: Activation, as_json: bool) -> None:
     total = len(fires) + len(stays)
     verb = "fires" if len(fires) == 1 else "fire"
     entries, tokens = counted(total, "entry", "entries"), counted(activation.tokens, "token")
-    write(f"{len(fires)} of {entries} {verb}, about {tokens}")
+    write(f"{len(fires)} of {entries} {verb}, about {tokens}{_bounds(budget)}")
+
+
+def _bounds(budget: Budget | None) -> str:
+    if budget is None:
+        return ""
+    whose = "the book's own budget" if budget.of == "book" else "the budget given"
+    return f"; at most {budget.tokens}, {whose}, the smaller of the two counts"
 
 
 def _add(path: Path, file: Path) -> None:
