@@ -157,7 +157,8 @@ class _Table:
 
     def _read_again(self, place: int, before: int, fires: set[_Key]) -> int:
         """What is read again because of a change at `place` and would not be without it."""
-        reached = before - self._moving
+        # Where nothing moves, the reply that was written to that prompt need not be read either.
+        reached = before - self._moving if self._moving else before + 1
         turns = sum(self._sizes[max(place, self._first, 0) : max(reached, 0)])
         between = (
             one.size
