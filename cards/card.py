@@ -187,6 +187,13 @@ class Card:
         return [text for text in (self.first_mes, *self.alternate_greetings) if text.strip()]
 
     @property
+    def greeting_numbers(self) -> list[int]:
+        """The number of each of `greetings`, as a lorebook's `@@is_greeting` counts: 0 is the first message,
+        and empty ones count."""
+        every = (self.first_mes, *self.alternate_greetings)
+        return [number for number, text in enumerate(every) if text.strip()]
+
+    @property
     def call_name(self) -> str:
         """What {{char}} stands for: the V3 nickname when there is one, else the name."""
         return self.nickname if self.nickname.strip() else self.name

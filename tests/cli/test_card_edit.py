@@ -363,6 +363,42 @@ def test_which_entries_fire_and_why(rpchat: Rpchat, card_file: WriteCard) -> Non
     assert any("over budget by" in one["why"] for one in tight["skipped"])
 
 
+@pytest.mark.parametrize(
+    ("own", "given", "said", "budget"),
+    [
+        (None, [], "", None),
+        (90, [], "; at most 90, the book's own budget, the smaller", {"tokens": 90, "of": "book"}),
+        (
+            90,
+            ["--budget", "50"],
+            "; at most 50, the budget given, the smaller",
+            {"tokens": 50, "of": "settings"},
+        ),
+        (
+            40,
+            ["--budget", "50"],
+            "; at most 40, the book's own budget, the smaller",
+            {"tokens": 40, "of": "book"},
+        ),
+    ],
+)
+def test_which_budget_counts(
+    rpchat: Rpchat, card_file: WriteCard, own: int | None, given: list[str], said: str, budget: Any
+) -> None:
+    path = card_file("Vesna", character_book={**BOOK, "token_budget": own})
+    last = rpchat("card", "lore", path, "--test", "the tower", *given).out.splitlines()[-1]
+    assert last.endswith(f"{said} of the two counts" if said else "tokens")
+    assert rpchat("card", "lore", path, "--test", "the tower", *given, "--json").json["budget"] == budget
+
+
+def test_entries_for_one_greeting(rpchat: Rpchat, card_file: WriteCard) -> None:
+    entries = [{"name": "one", "keys": ["tower"], "content": "@@is_greeting 1\nx"}]
+    path = card_file("Vesna", character_book={"entries": entries})
+    for greeting, count in (([], 0), (["--greeting", "0"], 0), (["--greeting", "1"], 1)):
+        found = rpchat("card", "lore", path, "--test", "the tower", *greeting, "--json").json
+        assert len(found["fired"]) == count
+
+
 def test_the_entries_of_a_lorebooks_own_file(rpchat: Rpchat, tmp_path: Path) -> None:
     (tmp_path / "w.json").write_text(
         '{"entries": {"0": {"key": ["tower"], "content": "old", "comment": "T"}}}'
