@@ -1,1 +1,1 @@
-"""Measurements that `rpchat bench` prints: each a function without arguments that gives one number."""
+"""Measurements that `rpchat bench` prints: every module's `MEASURES`."""

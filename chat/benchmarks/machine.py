@@ -11,9 +11,13 @@ from chat.engine.client import Engine
 __all__ = ["machine_line"]
 
 
-def machine_line(engine: Engine) -> str:
-    """Processor, cores, memory, devices and the build of llama.cpp."""
-    build = engine.devices()
+def machine_line(folder: Path) -> str:
+    """Processor, cores, memory, devices and the build of llama.cpp, whose log goes to a folder."""
+    engine = Engine(folder / "worker.log")
+    try:
+        build = engine.devices()
+    finally:
+        engine.close()
     memory = max((device.memory_total for device in build.devices if device.kind == "cpu"), default=0)
     others = [device.description or device.name for device in build.devices if device.kind == "gpu"]
     parts = [_processor(), f"{_cores()} cores", f"{memory / 2**30:.0f} GiB" if memory else "", *others]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from cards.card import Card
 from chat.benchmarks.measure import Missing
 from chat.benchmarks.story import card, message
+from chat.counting import spans_of
 from chat.engine.client import Engine
 from chat.events import ReplyEmpty, ReplyFailed
-from chat.counting import spans_of
 from chat.session import Session
 from chat.store import Store
 from presets.library import PresetLibrary

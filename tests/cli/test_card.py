@@ -15,7 +15,6 @@ from typing import Any
 import pytest
 
 from cards.reading import read_card
-from chat.benchmarks import cards as benchmarks
 from chat.cli import card_import
 from chat.settings import Folders
 
@@ -246,12 +245,6 @@ def test_ctrl_c_stops_between_two_cards(
     assert answer.out.splitlines()[-1] == "2 imported"
     assert answer.err == "rpchat: stopped; 2 of 4 files were not looked at\n"
     assert names(rpchat("card", "list", "--json")) == ["A", "B"]
-
-
-def test_what_bench_will_print() -> None:
-    assert set(benchmarks.MEASURES) == {"lore.scan_ms", "library.list_ms"}
-    assert 0 < benchmarks.lore_scan_ms(entries=200, messages=50, runs=2) < 1_000
-    assert 0 < benchmarks.library_list_ms(cards=50, runs=2) < 1_000
 
 
 # Listing ------------------------------------------------------------------------------------------------

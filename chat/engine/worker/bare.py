@@ -22,9 +22,9 @@ class Bare:
     """A model and a context; each answer is a dictionary of plain values."""
 
     def __init__(self, model: str, context: int) -> None:
+        from chat.engine.machine import available_threads
         from chat.engine.worker import log
         from chat.engine.worker.llama import Context, Model, initialize
-        from chat.engine.worker.offload import available_threads
         from chat.engine.worker.tokens import Vocabulary
 
         log.catch()
