@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar, Unpack, cast
 
 from chat.engine.process import Exchange, WorkerProcess
 from chat.engine.protocol import (
@@ -27,10 +27,15 @@ from chat.engine.protocol import (
     Load,
     Loaded,
     Loading,
+    Prepare,
+    Prepared,
+    Purpose,
     Span,
+    Swipes,
+    SwipesDone,
     Work,
 )
-from chat.engine.surface import EngineError, GpuLayers
+from chat.engine.surface import Asked, EngineError, GpuLayers
 from presets.sampling import Sampling
 
 __all__ = ["Engine", "EngineError", "EngineOperation"]
@@ -51,7 +56,7 @@ class EngineOperation(Generic[FinalT]):
 
     def __next__(self) -> Event:
         event = next(self._events)
-        if isinstance(event, Done | Loaded):
+        if isinstance(event, Done | Loaded | Prepared | SwipesDone):
             self._result = cast(FinalT, event)
         return event
 
@@ -183,7 +188,10 @@ class Engine:
         dry_breakers: Sequence[str] = (),
         grammar_text: str = "",
         grammar_after: Sequence[str] = (),
+        siblings: Sequence[str] = (),
         probs: int = 0,
+        aside: bool = False,
+        shift: bool = False,
     ) -> EngineOperation[Done]:
         request = Generate(
             id=0,
@@ -198,9 +206,44 @@ class Engine:
             dry_breakers=[text for text in dry_breakers if text],
             grammar_text=grammar_text,
             grammar_after=list(grammar_after),
+            siblings=list(siblings),
             probs=probs,
+            aside=aside,
+            shift=shift,
         )
         exchange = self._send(request)
+        return EngineOperation(exchange.events(), exchange.cancel)
+
+    def swipes(
+        self,
+        spans: Sequence[Span],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+        max_tokens: int,
+        **asked: Unpack[Asked],
+    ) -> EngineOperation[SwipesDone]:
+        request = Generate(
+            id=0,
+            spans=list(spans),
+            sampling=sampling,
+            seed=0,
+            max_tokens=max_tokens,
+            stops=[stop for stop in asked.get("stops", ()) if stop],
+            ban_eos=asked.get("ban_eos", False),
+            strip_names=list(asked.get("strip_names", ())),
+            keep_leading_space=asked.get("keep_leading_space", False),
+            dry_breakers=[text for text in asked.get("dry_breakers", ()) if text],
+            grammar_text=asked.get("grammar_text", ""),
+            grammar_after=list(asked.get("grammar_after", ())),
+            siblings=list(asked.get("siblings", ())),
+            probs=asked.get("probs", 0),
+        )
+        exchange = self._send(Swipes(id=0, generate=request, seeds=list(seeds)))
+        return EngineOperation(exchange.events(), exchange.cancel)
+
+    def prepare(self, spans: Sequence[Span], purpose: Purpose) -> EngineOperation[Prepared]:
+        exchange = self._send(Prepare(id=0, spans=list(spans), purpose=purpose))
         return EngineOperation(exchange.events(), exchange.cancel)
 
     def devices(self) -> Build:

@@ -45,7 +45,7 @@ ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 on a quiet machine by a few per cent, but one other busy process then makes a reply ten times slower. This is
 some tens of microseconds; then a thread sleeps and leaves its core to who needs it."""
 
-FINAL = ("build", "loaded", "adapted", "counted", "done", "failed")
+FINAL = ("build", "loaded", "adapted", "counted", "done", "prepared", "swipes_done", "failed")
 
 
 class Exchange:

@@ -23,6 +23,9 @@ CacheChoice = Literal["auto", "f16", "q8_0", "q4_0"]
 FlashAttention = Literal["auto", "on", "off"]
 
 
+Purpose = Literal["next", "draft"]
+
+
 class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -106,8 +109,40 @@ class Generate(_Line):
     """What stands of the reply already: a grammar goes on behind it."""
     grammar_after: list[str] = []
     """The reply begins inside of thinking, which one of these ends: a grammar holds for what comes then."""
+    siblings: list[str] = []
+    """Replies to the same prompt, or how they begin: this one is not to begin as they do."""
     probs: int = 0
     """The so many best candidates before and after each sampler are recorded for every token; 0: none."""
+    aside: bool = False
+    """A side task: it is written in a sequence of its own, and the chat's stays as it is."""
+    shift: bool = False
+    """What left the middle of the prompt is cut out of the cache and the rest moved up, instead of being
+    read again: quick, but approximate."""
+
+
+class Prepare(_Line):
+    """Reads a prompt ahead while nothing else is to be done; any other request but a Count ends it early.
+
+    What was read stays: asked again, it goes on where it stopped.
+    """
+
+    op: Literal["prepare"] = "prepare"
+    id: int
+    spans: list[Span]
+    purpose: Purpose
+    """`next`: in a sequence beside the chat's, which takes that one's place when a reply's prompt goes on
+    from it. `draft`: in the sequence that keeps most of it."""
+
+
+class Swipes(_Line):
+    """Several replies to one prompt, side by side."""
+
+    op: Literal["swipes"] = "swipes"
+    id: int
+    generate: Generate
+    """All that they have in common; its seed does not count."""
+    seeds: list[int]
+    """One for each."""
 
 
 class Cancel(_Line):
@@ -138,6 +173,8 @@ class Device(_Line):
     """Bytes."""
     memory_total: int
     """Bytes."""
+    shared: bool = False
+    """Its memory is main memory as well: Apple's chips, integrated GPUs."""
 
 
 class Build(_Line):
@@ -148,6 +185,10 @@ class Build(_Line):
     """What llama.cpp says of its build: instruction sets, backends."""
     supports_gpu_offload: bool
     devices: list[Device]
+    cpu_seconds: float = 0.0
+    """Of all cores, that the worker has used since it began."""
+    memory_peak: int | None = None
+    """Bytes."""
 
 
 class Loading(_Line):
@@ -184,6 +225,8 @@ class Loaded(_Line):
     cache_type: CacheType = "f16"
     plan: str = ""
     """What takes how much memory, in one line."""
+    can_shift: bool = False
+    """Tokens may be moved in its cache, which the approximate shift needs."""
     checkpoints: bool = False
     """The model cannot go back in its cache by itself; snapshots of its state serve for that."""
     adapters: list[Adapter] = []
@@ -220,6 +263,8 @@ class Text(_Line):
     op: Literal["text"] = "text"
     id: int
     text: str
+    reply: int = 0
+    """Which of several replies it belongs to."""
 
 
 class Candidate(_Line):
@@ -266,6 +311,10 @@ class Done(_Line):
     generated_tokens: int
     broken_at: int | None = None
     """Token at which the prompt left what the cache held; None: it only grew."""
+    broken_span: int | None = None
+    """The span of the prompt in which it did."""
+    shifted_tokens: int = 0
+    """Tokens that were moved up instead of being read again."""
     read_seconds: float
     write_seconds: float
     samplers: list[str] = []
@@ -276,21 +325,82 @@ class Done(_Line):
     """One for each token that was kept, and for the one that ended the reply, where they were asked for."""
 
 
+class Prepared(_Line):
+    """What became of a Prepare."""
+
+    op: Literal["prepared"] = "prepared"
+    id: int
+    evaluated: int
+    """Tokens that were read."""
+    whole: bool
+    """All of the prompt stands in the cache now; else something else came first, or there is no room."""
+    room: bool = True
+    """False: the cache has no room for a second sequence of that length."""
+    seconds: float = 0.0
+
+
+class ReplyDone(_Line):
+    """One of several replies is over; its place among them is that of its seed."""
+
+    op: Literal["reply_done"] = "reply_done"
+    id: int
+    reply: int
+    done: Done
+    error: str = ""
+    """One line when it broke off; the others go on."""
+
+
+class SwipesDone(_Line):
+    """All of them are."""
+
+    op: Literal["swipes_done"] = "swipes_done"
+    id: int
+    replies: list[Done]
+    """In the order of the seeds. The prompt's reading is the first one's."""
+
+
 class Failed(_Line):
     op: Literal["failed"] = "failed"
     id: int | None
-    code: Literal["load", "context", "memory", "request", "adapter", "internal"]
+    code: Literal["load", "context", "memory", "request", "adapter", "room", "internal"]
     message: str
     """One line: what, where, what to do."""
 
 
-Request = Annotated[Load | Adapt | Count | Generate | Cancel | Devices | Quit, Field(discriminator="op")]
-Work = Load | Adapt | Count | Generate | Devices
+Request = Annotated[
+    Load | Adapt | Count | Generate | Prepare | Swipes | Cancel | Devices | Quit, Field(discriminator="op")
+]
+Work = Load | Adapt | Count | Generate | Prepare | Swipes | Devices
 """Requests that are answered one after the other."""
 Event = Annotated[
-    Build | Loading | Loaded | Adapted | Counted | Reading | Text | Done | Failed, Field(discriminator="op")
+    Build
+    | Loading
+    | Loaded
+    | Adapted
+    | Counted
+    | Reading
+    | Text
+    | Done
+    | Prepared
+    | ReplyDone
+    | SwipesDone
+    | Failed,
+    Field(discriminator="op"),
 ]
-request_line: TypeAdapter[Load | Adapt | Count | Generate | Cancel | Devices | Quit] = TypeAdapter(Request)
-event_line: TypeAdapter[Build | Loading | Loaded | Adapted | Counted | Reading | Text | Done | Failed] = (
-    TypeAdapter(Event)
+request_line: TypeAdapter[Load | Adapt | Count | Generate | Prepare | Swipes | Cancel | Devices | Quit] = (
+    TypeAdapter(Request)
 )
+event_line: TypeAdapter[
+    Build
+    | Loading
+    | Loaded
+    | Adapted
+    | Counted
+    | Reading
+    | Text
+    | Done
+    | Prepared
+    | ReplyDone
+    | SwipesDone
+    | Failed
+] = TypeAdapter(Event)

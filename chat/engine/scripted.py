@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar, Unpack, cast
 
 from chat.engine.protocol import (
     Adapter,
@@ -21,11 +21,15 @@ from chat.engine.protocol import (
     FlashAttention,
     Loaded,
     Loading,
+    Prepared,
+    Purpose,
     Reading,
+    ReplyDone,
     Span,
+    SwipesDone,
     Text,
 )
-from chat.engine.surface import EngineError, GpuLayers
+from chat.engine.surface import Asked, EngineError, GpuLayers
 from presets.sampling import Sampling
 
 __all__ = ["ScriptedEngine", "ScriptedGenerate", "ScriptedReply"]
@@ -50,6 +54,8 @@ class ScriptedReply:
     """Seconds before each word."""
     read_steps: int = 1
     """Reading events before the first word."""
+    error: str = ""
+    """Among several at once: it breaks off with this line when its words are said."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,11 @@ class ScriptedGenerate:
     grammar_text: str = ""
     grammar_after: tuple[str, ...] = ()
     probs: int = 0
+    aside: bool = False
+    shift: bool = False
+    siblings: tuple[str, ...] = ()
+    seeds: tuple[int, ...] = ()
+    """Of several replies at once."""
 
     @property
     def prompt(self) -> str:
@@ -106,7 +117,11 @@ class _Operation(Generic[FinalT]):
 
     @property
     def result(self) -> FinalT | None:
-        return cast(FinalT, self._last) if isinstance(self._last, Done | Loaded) else None
+        return (
+            cast(FinalT, self._last)
+            if isinstance(self._last, Done | Loaded | Prepared | SwipesDone)
+            else None
+        )
 
 
 class ScriptedEngine:
@@ -131,6 +146,8 @@ class ScriptedEngine:
         self.replies = [ScriptedReply(reply) if isinstance(reply, str) else reply for reply in replies]
         self.requests: list[ScriptedGenerate] = []
         self.counted: list[tuple[Span, ...]] = []
+        self.prepared: list[tuple[Purpose, str]] = []
+        """What was read ahead, and the text of it."""
         self.loads: list[Path] = []
         self.adapters: list[Adapter] = []
         """Those in force."""
@@ -141,6 +158,8 @@ class ScriptedEngine:
         self.fallback = fallback
         self.knows_markers = True
         """Its vocabulary has every format's markers as control tokens."""
+        self.swipes_error = ""
+        """Why several replies at once do not fit; empty: they do."""
         self.load_error = load_error
         self.context = context
         self.loaded: Loaded | None = None
@@ -221,7 +240,10 @@ class ScriptedEngine:
         dry_breakers: Sequence[str] = (),
         grammar_text: str = "",
         grammar_after: Sequence[str] = (),
+        siblings: Sequence[str] = (),
         probs: int = 0,
+        aside: bool = False,
+        shift: bool = False,
     ) -> _Operation[Done]:
         self._need_model()
         request = ScriptedGenerate(
@@ -237,10 +259,49 @@ class ScriptedEngine:
             grammar_text,
             tuple(grammar_after),
             probs,
+            aside,
+            shift,
+            tuple(siblings),
         )
         self.requests.append(request)
         reply = self.replies.pop(0) if self.replies else ScriptedReply(self.fallback)
         return _Operation(lambda cancelled: self._write(request, reply, cancelled))
+
+    def prepare(self, spans: Sequence[Span], purpose: Purpose) -> _Operation[Prepared]:
+        self._need_model()
+        self.prepared.append((purpose, "".join(span.text for span in spans)))
+        done = Prepared(id=0, evaluated=len(spans), whole=True)
+        return _Operation(lambda _cancelled: iter((done,)))
+
+    def swipes(
+        self,
+        spans: Sequence[Span],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+        max_tokens: int,
+        **asked: Unpack[Asked],
+    ) -> _Operation[SwipesDone]:
+        self._need_model()
+        if self.swipes_error:
+            raise EngineError("room", self.swipes_error)
+        request = ScriptedGenerate(
+            tuple(spans),
+            sampling,
+            seeds[0],
+            max_tokens,
+            tuple(asked.get("stops", ())),
+            asked.get("ban_eos", False),
+            tuple(asked.get("strip_names", ())),
+            asked.get("keep_leading_space", False),
+            tuple(asked.get("dry_breakers", ())),
+            siblings=tuple(asked.get("siblings", ())),
+            probs=asked.get("probs", 0),
+            seeds=tuple(seeds),
+        )
+        self.requests.append(request)
+        replies = [self.replies.pop(0) if self.replies else ScriptedReply(self.fallback) for _ in seeds]
+        return _Operation(lambda cancelled: self._write_several(request, replies, cancelled))
 
     def devices(self) -> Build:
         device = Device(
@@ -327,6 +388,29 @@ class ScriptedEngine:
             read_seconds=0.001,
             write_seconds=max(reply.delay * taken, 0.001),
         )
+
+    def _write_several(
+        self, request: ScriptedGenerate, replies: Sequence[ScriptedReply], cancelled: threading.Event
+    ) -> Iterator[Event]:
+        """A word of each in turn."""
+        writing = {number: self._write(request, reply, cancelled) for number, reply in enumerate(replies)}
+        done: dict[int, Done] = {}
+        while writing:
+            for number, events in list(writing.items()):
+                for event in events:
+                    if isinstance(event, Done):
+                        del writing[number]
+                        done[number] = event
+                        yield ReplyDone(id=0, reply=number, done=event, error=replies[number].error)
+                    elif isinstance(event, Text):
+                        yield event.model_copy(update={"reply": number})
+                    elif number == 0:
+                        yield event
+                        continue
+                    else:
+                        continue
+                    break
+        yield SwipesDone(id=0, replies=[done[number] for number in range(len(replies))])
 
     def _shared(self, request: ScriptedGenerate) -> int:
         before = "".join(span.text for span in self._previous)

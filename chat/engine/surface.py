@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypedDict, TypeVar, Unpack, runtime_checkable
 
 from chat.engine.protocol import (
     Adapter,
@@ -17,16 +17,33 @@ from chat.engine.protocol import (
     Event,
     FlashAttention,
     Loaded,
+    Prepared,
+    Purpose,
     Span,
+    SwipesDone,
 )
 from presets.sampling import Sampling
 
-__all__ = ["EngineError", "EngineSurface", "GpuLayers", "Operation"]
+__all__ = ["Asked", "EngineError", "EngineSurface", "GpuLayers", "Operation"]
 
 Final_co = TypeVar("Final_co", covariant=True)
 
 GpuLayers = int | Literal["auto"]
 """Layers on the GPU; `auto` takes as many as safely fit and fewer when that fails."""
+
+
+class Asked(TypedDict, total=False):
+    """What `generate` and `swipes` take in common."""
+
+    stops: Sequence[str]
+    ban_eos: bool
+    strip_names: Sequence[str]
+    keep_leading_space: bool
+    dry_breakers: Sequence[str]
+    grammar_text: str
+    grammar_after: Sequence[str]
+    siblings: Sequence[str]
+    probs: int
 
 
 class EngineError(Exception):
@@ -129,9 +146,29 @@ class EngineSurface(Protocol):
         dry_breakers: Sequence[str] = (),
         grammar_text: str = "",
         grammar_after: Sequence[str] = (),
+        siblings: Sequence[str] = (),
         probs: int = 0,
+        aside: bool = False,
+        shift: bool = False,
     ) -> Operation[Done]:
         """Reads the prompt and writes a reply: Reading and Text events, then Done."""
+        ...
+
+    def swipes(
+        self,
+        spans: Sequence[Span],
+        sampling: Sampling,
+        *,
+        seeds: Sequence[int],
+        max_tokens: int,
+        **asked: Unpack[Asked],
+    ) -> Operation[SwipesDone]:
+        """Reads the prompt and writes a reply for each seed, side by side: Reading, Text and ReplyDone
+        events, then SwipesDone. EngineError `room` when they do not fit in memory."""
+        ...
+
+    def prepare(self, spans: Sequence[Span], purpose: Purpose) -> Operation[Prepared]:
+        """Reads a prompt ahead: Reading events, then Prepared. Whatever else is asked for comes first."""
         ...
 
     def devices(self) -> Build:

@@ -6,9 +6,10 @@ again only because the same text would tokenize differently.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 from chat.engine.worker.tokens import Tokenized
 
@@ -26,6 +27,8 @@ class Plan:
     images: list[bytes]
     broken_at: int | None
     """Token at which the prompt left what the cache held; None: it only grew, or nothing was there."""
+    broken_byte: int | None = None
+    """Offset in the prompt's UTF-8 of the byte that is another one than the cache's."""
 
 
 @dataclass(slots=True)
@@ -59,6 +62,17 @@ class CachedSequence:
         self.reply_starts = {start for start in self.reply_starts if start < length}
         self.solid = min(self.solid, length)
 
+    def cut_out(self, start: int, end: int) -> None:
+        """Forgets the tokens from one up to another; what is behind them moves up."""
+        del self.ids[start:end]
+        del self.images[start:end]
+        self.reply_starts = {
+            place if place < start else place - (end - start)
+            for place in self.reply_starts
+            if not start <= place < end
+        }
+        self.solid = min(self.solid, start) + max(self.solid - end, 0)
+
     def mark_solid(self, prompt: int, reply_bytes: int) -> None:
         """Sets `solid` after a reply whose first `reply_bytes` bytes were shown, behind `prompt` tokens."""
         self.solid = prompt
@@ -74,9 +88,8 @@ class CachedSequence:
         The new prompt was tokenized whole, so what is read after the cut is what it would be anywhere.
         """
         text = b"".join(prompt.images)
-        boundaries = dict(
-            zip(accumulate(map(len, prompt.images), initial=0), range(len(prompt.ids) + 1), strict=True)
-        )
+        starts = list(accumulate(map(len, prompt.images), initial=0))
+        boundaries = dict(zip(starts, range(len(starts)), strict=True))
         matched, position = 0, 0
         kept, new = 0, 0
         for index, image in enumerate(self.images):
@@ -90,8 +103,27 @@ class CachedSequence:
             if image and position in boundaries:  # a token without an image is the beginning of a character
                 kept, new = matched, boundaries[position]
         broken = matched < self.solid and position < len(text)
+        byte = _place(prompt, starts, position + _same(self.images[matched], text, position)) if broken else 0
         ids, images = prompt.ids[new:], prompt.images[new:]
         if not ids and kept:
             kept -= 1
             ids, images = [self.ids[kept]], [self.images[kept]]
-        return Plan(kept, ids, images, kept if broken else None)
+        return Plan(kept, ids, images, kept, byte) if broken else Plan(kept, ids, images, None)
+
+    def holds(self, plan: Plan) -> bool:
+        """Whether all of the prompt stands here, so that only its last token would be read again."""
+        return self.images[plan.kept : plan.kept + 1] == plan.images
+
+
+def _same(image: bytes, text: bytes, position: int) -> int:
+    """Bytes that an image has in common with the text at a position."""
+    pairs = zip(image, text[position : position + len(image)], strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def _place(prompt: Tokenized, starts: list[int], position: int) -> int:
+    """Where in the prompt's UTF-8 the byte stands that is at a position of all images joined."""
+    token = min(bisect_right(starts, position), len(prompt.ids)) - 1
+    within, end = position - starts[token], prompt.starts[token + 1 : token + 2]
+    as_text = not end or end[0] - prompt.starts[token] == len(prompt.images[token])
+    return prompt.starts[token] + (within if as_text else 0)

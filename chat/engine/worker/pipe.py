@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, ValidationError
 
-from chat.engine.protocol import Cancel, Count, Failed, Quit, Work, request_line
+from chat.engine.protocol import Cancel, Count, Failed, Prepare, Quit, Work, request_line
 
 __all__ = ["Pipe", "Work"]
 
@@ -22,7 +22,8 @@ class Pipe:
     """Requests in, events out. `take`, `finished` and `cancelled` belong to the main thread.
 
     `on_start` and `on_cancel` are called under one lock, for the request that the main thread works on;
-    `answer_aside` may answer a Count at once on the reading thread and then returns True.
+    `answer_aside` may answer a Count at once on the reading thread and then returns True. Reading ahead ends
+    early as soon as any other request waits.
     """
 
     def __init__(self, requests: int, events: int) -> None:
@@ -31,7 +32,7 @@ class Pipe:
         self._queue: queue.SimpleQueue[Work] = queue.SimpleQueue()
         self._write_lock = threading.Lock()
         self._state_lock = threading.Lock()
-        self._current: int | None = None
+        self._current: Work | None = None
         self._cancelled_early: set[int] = set()
         self.cancelled = False
         """Whether the request that is worked on should end early."""
@@ -47,9 +48,10 @@ class Pipe:
         """Blocks for the next request."""
         request = self._queue.get()
         with self._state_lock:
-            self._current = request.id
+            self._current = request
             self.on_start()
-            self.cancelled = request.id in self._cancelled_early
+            early = isinstance(request, Prepare) and not self._queue.empty()
+            self.cancelled = early or request.id in self._cancelled_early
             self._cancelled_early.discard(request.id)
             if self.cancelled:
                 self.on_cancel()
@@ -95,16 +97,24 @@ class Pipe:
                     self._cancel(request.id)
                 elif not (isinstance(request, Count) and self._queue.empty() and self.answer_aside(request)):
                     self._queue.put(request)
+                    self._preempt()
         self.on_cancel()  # a backend that is told to stop leaves its device in order
         os._exit(0)
 
     def _cancel(self, id: int) -> None:
         with self._state_lock:
-            if id == self._current:
+            if self._current is not None and id == self._current.id:
                 self.cancelled = True
                 self.on_cancel()
             else:
                 self._cancelled_early.add(id)
+
+    def _preempt(self) -> None:
+        """Something waits: what is only read ahead makes way for it."""
+        with self._state_lock:
+            if isinstance(self._current, Prepare):
+                self.cancelled = True
+                self.on_cancel()
 
     def _refuse(self, line: bytes, error: ValidationError) -> None:
         """An impossible request: the places are named, the values (prompt text among them) are not."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from chat.engine.protocol import Reading
+from chat.engine.protocol import Reading, Span
 from chat.engine.worker.cache import Plan
 from chat.engine.worker.llama import ABORTED, NO_ROOM
 from chat.engine.worker.sequence import CHUNK, CHUNK_GPU, LiveSequence
-from chat.engine.worker.tokens import Tokenized
+from chat.engine.worker.tokens import Tokenized, span_at
 
 __all__ = ["GenerateError", "PromptReader", "ReadingListener", "decode_error"]
 
@@ -58,6 +58,11 @@ class PromptReader:
         """Tokens of the whole prompt, as it stands in the cache when it is read."""
         return self.plan.kept + len(self.plan.ids)
 
+    def broken_span(self, spans: Sequence[Span]) -> int | None:
+        """Index of the span in which the prompt left what the cache held; None: it only grew."""
+        byte = self.plan.broken_byte
+        return None if byte is None else span_at(spans, byte)
+
     def read(self) -> bool:
         """Brings the cache to the prompt; False when it was cancelled on the way.
 
@@ -97,7 +102,7 @@ class PromptReader:
         return plan if plan.kept + len(plan.ids) < room else self._from_scratch(plan)
 
     def _from_scratch(self, plan: Plan) -> Plan:
-        return Plan(0, self._prompt.ids, self._prompt.images, plan.broken_at)
+        return Plan(0, self._prompt.ids, self._prompt.images, plan.broken_at, plan.broken_byte)
 
     def _stop(self, status: int) -> bool:
         sequence = self._sequence

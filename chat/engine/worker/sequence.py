@@ -59,6 +59,17 @@ class LiveSequence:
         self.shares = {number: min(shared, length) for number, shared in self.shares.items()}
         return length
 
+    def cut_out(self, start: int, end: int) -> int:
+        """Forgets the tokens from one up to another and moves up what is behind them, which the model must
+        be able to. Returns the tokens that moved. No other sequence may share them."""
+        context, number, moved = self.context, self.number, self.length - end
+        if not context.cut(number, start, end):
+            return 0
+        context.shift(number, end, start - end)
+        self.cache.cut_out(start, end)
+        self.shares = {other: min(shared, start) for other, shared in self.shares.items()}
+        return moved
+
     def back_to(self, length: int) -> int:
         """Forgets all but the first tokens, and reads again what it takes to have the logits of the last.
 

@@ -5,19 +5,36 @@ from __future__ import annotations
 import threading
 import time
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import llama_cpp
 import llama_cpp.llama_cpp as api
 
-from chat.engine.protocol import Build, Count, Counted, Devices, Generate, Load, Loading, Reading
+from chat.engine.costs import memory_peak
+from chat.engine.protocol import (
+    Build,
+    Count,
+    Counted,
+    Devices,
+    Done,
+    Generate,
+    Load,
+    Loading,
+    Prepare,
+    Reading,
+)
 from chat.engine.worker import log, offload
+from chat.engine.worker.ahead import aside, chats_sequence, prepare
 from chat.engine.worker.generate import Reply
 from chat.engine.worker.llama import initialize
 from chat.engine.worker.loading import LoadedModel, LoadError, load
 from chat.engine.worker.pipe import Pipe, Work
 from chat.engine.worker.reading import GenerateError
+from chat.engine.worker.sequence import LiveSequence
+from chat.engine.worker.shifting import move_up
 from chat.engine.worker.slots import Slots
-from chat.engine.worker.tokens import count, tokenize
+from chat.engine.worker.tokens import Tokenized, count, tokenize
 
 __all__ = ["Server"]
 
@@ -32,7 +49,7 @@ class Server:
         self._pipe = pipe
         self._loaded: LoadedModel | None = None
         self._slots: Slots | None = None
-        self._generating = False
+        self._evaluating = False
         self._model_lock = threading.Lock()
         """Held while the model comes or goes; the reading thread may count tokens with it meanwhile."""
         log.catch()
@@ -63,6 +80,8 @@ class Server:
             self._count(request)
         elif isinstance(request, Generate):
             self._generate(request)
+        elif isinstance(request, Prepare):
+            self._prepare(request)
         else:
             self._describe(request)
 
@@ -104,8 +123,8 @@ class Server:
         self._pipe.send(Counted(id=request.id, tokens=count(request.spans, tokens)))
 
     def _count_aside(self, request: Count) -> bool:
-        """While a reply is written, tokens can be counted beside it: the vocabulary is only read."""
-        if not self._generating:
+        """While the model reads or writes, tokens can be counted beside it: the vocabulary is only read."""
+        if not self._evaluating:
             return False
         with self._model_lock:
             try:
@@ -115,16 +134,35 @@ class Server:
         return True
 
     def _generate(self, request: Generate) -> None:
-        slots = self._slots
-        if slots is None:
+        with self._evaluation(request) as (slots, prompt):
+            shifted = move_up(slots, prompt) if request.shift else 0
+            if request.aside:
+                with aside(slots, prompt, request.max_tokens) as sequence:
+                    done = self._reply(sequence, request)
+            else:
+                done = self._reply(chats_sequence(slots, prompt, request.max_tokens), request)
+        self._pipe.send(done.model_copy(update={"shifted_tokens": shifted}) if shifted else done)
+
+    def _reply(self, sequence: LiveSequence, request: Generate) -> Done:
+        listener = _Listener(self._pipe, request.id)
+        return Reply(sequence, request, listener, lambda: self._pipe.cancelled).run()
+
+    def _prepare(self, request: Prepare) -> None:
+        listener = _Listener(self._pipe, request.id)
+        with self._evaluation(request) as (slots, prompt):
+            prepared = prepare(slots, request, prompt, listener, lambda: self._pipe.cancelled)
+        self._pipe.send(prepared)
+
+    @contextmanager
+    def _evaluation(self, request: Generate | Prepare) -> Iterator[tuple[Slots, Tokenized]]:
+        """The sequences and the request's prompt. Raises GenerateError where there is no model."""
+        if self._slots is None or self._loaded is None:
             raise GenerateError("request", "No model is loaded.")
-        self._generating = True
+        self._evaluating = True
         try:
-            listener = _Listener(self._pipe, request.id)
-            reply = Reply(slots.main, request, listener, lambda: self._pipe.cancelled)
-            self._pipe.send(reply.run())
+            yield self._slots, tokenize(self._loaded.vocabulary, request.spans)
         finally:
-            self._generating = False
+            self._evaluating = False
 
     def _describe(self, request: Devices) -> None:
         info = api.llama_print_system_info() or b""
@@ -134,6 +172,8 @@ class Server:
             system_info=info.decode("utf-8", "replace").strip(),
             supports_gpu_offload=bool(api.llama_supports_gpu_offload()),
             devices=offload.devices(),
+            cpu_seconds=time.process_time(),
+            memory_peak=memory_peak(),
         )
         self._pipe.send(build)
 

@@ -32,6 +32,8 @@ class Slots:
         self._free = list(range(context.sequences - 1, -1, -1))
         self._others: list[LiveSequence] = []
         self.main = self._new()
+        self.prepared: LiveSequence | None = None
+        """The one that was read ahead for when the oldest turns leave the prompt."""
 
     @property
     def others(self) -> tuple[LiveSequence, ...]:
@@ -106,6 +108,8 @@ class Slots:
         """Empties a sequence beside the chat's and gives its number back; says nothing if it is gone."""
         if sequence in self._others:
             self._others.remove(sequence)
+            if sequence is self.prepared:
+                self.prepared = None
             sequence.keep(0)
             self._free.append(sequence.number)
             for one in (self.main, *self._others):

@@ -20,7 +20,7 @@ import llama_cpp.llama_cpp as api
 from chat.engine.protocol import Span
 from presets.reasoning import PAIRS
 
-__all__ = ["Tokenized", "Vocabulary", "continued_ids", "count", "tokenize"]
+__all__ = ["Tokenized", "Vocabulary", "continued_ids", "count", "span_at", "tokenize"]
 
 MARKER = re.compile(rb"<[^\s<>]+>|\[[^\s\[\]]+\]")
 """What a USER_DEFINED token looks like that plays a control token's part, as `<|im_start|>` and `[INST]` do
@@ -193,6 +193,12 @@ def count(spans: Sequence[Span], tokens: Tokenized) -> list[int]:
     for start in tokens.starts:
         counts[min(bisect_right(ends, start), len(ends) - 1)] += 1
     return counts
+
+
+def span_at(spans: Sequence[Span], offset: int) -> int:
+    """Index of the span that holds a byte of the prompt's UTF-8."""
+    ends = list(accumulate(len(span.text.encode("utf-8", "replace")) for span in spans))
+    return min(bisect_right(ends, offset), len(ends) - 1)
 
 
 def _trusted(spans: Sequence[Span], texts: Sequence[bytes]) -> list[tuple[int, int]]:

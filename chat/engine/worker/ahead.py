@@ -1,0 +1,103 @@
+"""Which sequence a prompt goes to: the chat's, one that was read ahead for it, or one of its own.
+
+When the context is full, a block of the oldest turns leaves and all behind it must be read again. That is
+done ahead of time, in a second sequence that shares the cells of what both begin with; the reply whose prompt
+goes on from there finds it, and it becomes the chat's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from chat.engine.protocol import Prepare, Prepared
+from chat.engine.worker.reading import PromptReader, ReadingListener
+from chat.engine.worker.sequence import LiveSequence
+from chat.engine.worker.slots import Slots
+from chat.engine.worker.tokens import Tokenized
+
+__all__ = ["aside", "chats_sequence", "prepare"]
+
+
+def chats_sequence(slots: Slots, prompt: Tokenized, reply: int) -> LiveSequence:
+    """The sequence that a reply of up to so many tokens is written in; it is the chat's from now on.
+
+    What was read ahead and is used takes the place of what was there, which is dropped at once: foreign cells
+    slow the writing down. It goes too when the prompt is another chat's.
+    """
+    best = slots.best(prompt)
+    if best is slots.prepared:
+        slots.drop(slots.promote(best))
+        slots.prepared = None
+    elif best is not slots.main:
+        slots.promote(best)
+    plan = best.cache.plan(prompt)
+    if slots.prepared is not None and 2 * plan.kept < best.length:
+        slots.drop(slots.prepared)
+    most = slots.context.size - plan.kept
+    slots.make_room(min(len(plan.ids) + reply, most) - (best.length - plan.kept))
+    return best
+
+
+@contextmanager
+def aside(slots: Slots, prompt: Tokenized, reply: int) -> Iterator[LiveSequence]:
+    """A sequence for a side task, which begins with what another one holds of its prompt; gone afterwards.
+
+    Where the cache is too full for what is new in it, that is the chat's own: then this loses its end.
+    """
+    source = slots.best(prompt)
+    plan = source.cache.plan(prompt)
+    fork = slots.fork(source, plan.kept)
+    new = min(len(plan.ids) + reply, slots.context.size - plan.kept)
+    try:
+        yield fork if slots.make_room(new, (fork,)) else slots.main
+    finally:
+        slots.drop(fork)
+
+
+def prepare(
+    slots: Slots,
+    request: Prepare,
+    prompt: Tokenized,
+    listener: ReadingListener,
+    cancelled: Callable[[], bool],
+) -> Prepared:
+    """Reads a prompt ahead. Raises GenerateError for one that does not fit into the context."""
+    started = time.monotonic()
+    sequence = slots.best(prompt) if request.purpose == "draft" else _second(slots, prompt)
+    if sequence is None:
+        return Prepared(id=request.id, evaluated=0, whole=False, room=False)
+    cache = sequence.cache
+    if cache.holds(cache.plan(prompt)):
+        return Prepared(id=request.id, evaluated=0, whole=True)
+    reader = PromptReader(sequence, prompt, request.id, listener, cancelled)
+    solid = min(cache.solid, reader.plan.kept)
+    whole = reader.read()
+    if request.purpose == "draft":
+        cache.solid = solid  # nobody has said it yet, and so nothing is broken when it changes
+    seconds = time.monotonic() - started
+    return Prepared(id=request.id, evaluated=reader.evaluated, whole=whole, seconds=seconds)
+
+
+def _second(slots: Slots, prompt: Tokenized) -> LiveSequence | None:
+    """The sequence for what comes after the oldest turns have left: the chat's own where it would lose
+    nothing by that, None where the cache has no room for another that long."""
+    main, known = slots.main, slots.prepared
+    plan = main.cache.plan(prompt)
+    if plan.broken_at is None:
+        return main
+    if known is not None:
+        there = known.cache.plan(prompt)
+        if there.kept > plan.kept:
+            plan = there
+        else:
+            slots.drop(known)
+    sequence = slots.prepared or slots.fork(main, plan.kept)
+    slots.prepared = sequence
+    # The chat's sequence may grow to its full size while this one stands beside it.
+    room = len(plan.ids) - (sequence.length - plan.kept) + slots.context.size - main.length
+    if slots.make_room(room, (sequence,)):
+        return sequence
+    slots.drop(sequence)
+    return None
