@@ -189,7 +189,8 @@ def parse_event(line: bytes) -> Event | None:
         document: dict[str, Any] = json.loads(line)
         op = document["op"]
         if op == "text":
-            return Text.model_construct(op="text", id=document["id"], text=document["text"])
+            id, text, reply = document["id"], document["text"], document.get("reply", 0)
+            return Text.model_construct(op="text", id=id, text=text, reply=reply)
         if op == "reading":
             return Reading.model_construct(**document)
         return event_line.validate_python(document)

@@ -44,6 +44,8 @@ class Parts:
     """Those of them that are told what was chosen."""
     takes_best: bool = False
     """Nothing that follows the heads can change which token is the best."""
+    greedy: bool = False
+    """The best one is drawn."""
     prefilter: bool = True
     cuts_first: TailFree | None = None
     """TFS, when it is the first of the steps: it need not see the unlikely tokens."""
@@ -88,9 +90,11 @@ def build(
     seed: int,
     *,
     apart: bool,
+    draws_apart: bool = False,
 ) -> Parts:
-    """The chain's parts. `apart`: every sampler alone, so that one can look between them."""
-    builder = _Builder(sampling, table, history, vocab, words, shelf, seed, apart)
+    """The chain's parts. `apart`: every sampler alone, so that one can look between them; `draws_apart`: the
+    last of them at least."""
+    builder = _Builder(sampling, table, history, vocab, words, shelf, seed, apart, draws_apart)
     return builder.parts
 
 
@@ -111,6 +115,7 @@ class _Builder:
         shelf: DryShelf,
         seed: int,
         apart: bool,
+        draws_apart: bool,
     ) -> None:
         self.parts = Parts()
         self._s = sampling
@@ -134,6 +139,7 @@ class _Builder:
         late = any(name in ("penalties", "dry") for name in body)
         parts = self.parts
         best_may_go = late or "typical_p" in body or "xtc" in body
+        parts.greedy = self._greedy
         parts.takes_best = self._greedy and not best_may_go and not apart
         adaptive = self._draw == "adaptive_p"
         parts.prefilter = not (parts.takes_best or late or adaptive or "smoothing" in body)
@@ -141,6 +147,8 @@ class _Builder:
         parts.highest_temperature = max(1.0, self._temperature + spread)
         self._add_heads(heads)
         self._add_body(body)
+        if draws_apart:
+            self._open = None
         self._add_draw()
         first = parts.steps[0][1]
         if parts.prefilter and isinstance(first, TailFree) and not apart:

@@ -66,9 +66,9 @@ class Pipe:
         """Writes an event, from any thread."""
         self._write(event.model_dump_json())
 
-    def text(self, id: int, text: str) -> None:
+    def text(self, id: int, text: str, reply: int = 0) -> None:
         """A Text event, without a model in between: this one comes with every token."""
-        self._write(json.dumps({"op": "text", "id": id, "text": text}))
+        self._write(json.dumps({"op": "text", "id": id, "text": text, "reply": reply}))
 
     def fail(self, id: int | None, code: str, message: str) -> None:
         """Writes a Failed event."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chat.engine.worker.building import DryShelf, build, seed32
+from chat.engine.worker.building import DryShelf, Step, build, seed32
 from chat.engine.worker.candidates import Candidates, Floats, Ints, Table
 from chat.engine.worker.grammar import Grammar
 from chat.engine.worker.history import History
@@ -53,7 +53,9 @@ class Chain:
         dry: DryShelf | None = None,
         watch: Watch | None = None,
         grammar: Grammar | None = None,
+        draws_apart: bool = False,
     ) -> None:
+        """`draws_apart`: `sample` may be given a `last` step."""
         words = words or Words()
         self.names: list[str] = []
         self._watch = watch
@@ -81,6 +83,7 @@ class Chain:
             dry or DryShelf(),
             seed32(seed),
             apart=watch is not None,
+            draws_apart=draws_apart,
         )
         parts = self._parts
         self._sharpness = 1.0 / parts.highest_temperature
@@ -112,21 +115,25 @@ class Chain:
             self._grammar.accept(token)
 
     def sample(
-        self, logits: Floats, forbidden: Sequence[int] = (), biases: Mapping[int, float] | None = None
+        self,
+        logits: Floats,
+        forbidden: Sequence[int] = (),
+        biases: Mapping[int, float] | None = None,
+        last: Step | None = None,
     ) -> int:
-        """The next token. `logits`: shape (vocabulary,), left as it is. `forbidden` and `biases` hold for
-        this one token.
+        """The next token. `logits`: shape (vocabulary,), left as it is. `forbidden`, `biases` and `last` hold
+        for this one token; `last` may take candidates away that all samplers have left, before one is drawn.
 
         Raises FloatingPointError when no token can be chosen: all are banned, or the model gave no numbers;
         GrammarEnd, one of these, when the grammar lets nothing follow.
         """
         self._start(logits, forbidden, biases)
-        token = self._choose()
+        token = self._choose(last)
         if self._grammar is not None and not self._grammar.allows(token):
             self._start(logits, forbidden, biases)
             self._grammar.constrain(self._work)
             self._tell("grammar")
-            token = self._choose()
+            token = self._choose(last)
         return token
 
     def close(self) -> None:
@@ -156,7 +163,7 @@ class Chain:
         if self._biased.size or self._sequences or self._banned.size or forbidden or biases:
             self._tell("bans and biases")
 
-    def _choose(self) -> int:
+    def _choose(self, last: Step | None) -> int:
         work, parts = self._work, self._parts
         self._look_back(work)
         likeliest = int(work.argmax())
@@ -175,6 +182,8 @@ class Chain:
             candidates = Candidates(ids, work, self._scratch if self._sharpness == 1.0 else None)
         else:
             candidates = self._all()
+        if last is not None and not parts.greedy:
+            steps = [*steps[:-1], ("siblings", last), steps[-1]]
         chosen = -1
         for name, step in steps:
             chosen = step(candidates)

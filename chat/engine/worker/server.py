@@ -23,9 +23,12 @@ from chat.engine.protocol import (
     Loading,
     Prepare,
     Reading,
+    ReplyDone,
+    Swipes,
 )
 from chat.engine.worker import log, offload
 from chat.engine.worker.ahead import aside, chats_sequence, prepare
+from chat.engine.worker.fanout import FanOut
 from chat.engine.worker.generate import Reply
 from chat.engine.worker.llama import initialize
 from chat.engine.worker.loading import LoadedModel, LoadError, load
@@ -82,6 +85,8 @@ class Server:
             self._generate(request)
         elif isinstance(request, Prepare):
             self._prepare(request)
+        elif isinstance(request, Swipes):
+            self._swipes(request)
         else:
             self._describe(request)
 
@@ -153,6 +158,12 @@ class Server:
             prepared = prepare(slots, request, prompt, listener, lambda: self._pipe.cancelled)
         self._pipe.send(prepared)
 
+    def _swipes(self, request: Swipes) -> None:
+        listener = _Listener(self._pipe, request.id)
+        with self._evaluation(request.generate) as (slots, prompt):
+            done = FanOut(slots, request, prompt, listener, lambda: self._pipe.cancelled).run()
+        self._pipe.send(done)
+
     @contextmanager
     def _evaluation(self, request: Generate | Prepare) -> Iterator[tuple[Slots, Tokenized]]:
         """The sequences and the request's prompt. Raises GenerateError where there is no model."""
@@ -198,5 +209,8 @@ class _Listener:
     def reading(self, event: Reading) -> None:
         self._pipe.send(event)
 
-    def text(self, text: str) -> None:
-        self._pipe.text(self._id, text)
+    def text(self, text: str, reply: int = 0) -> None:
+        self._pipe.text(self._id, text, reply)
+
+    def reply_done(self, event: ReplyDone) -> None:
+        self._pipe.send(event)

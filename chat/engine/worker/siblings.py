@@ -1,0 +1,88 @@
+"""Replies to one prompt that begin alike are led apart: each alternative is to be another one.
+
+A sampling that leaves few candidates makes alternatives alike. So where a reply has begun as a sibling did,
+what that one said next is taken out of the candidates that the samplers have left, as soon as another good
+one is among them; behind the first tokens any other will do. Where the samplers leave nothing else, nothing
+is forced, and the next token is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from chat.engine.worker.candidates import Candidates
+
+__all__ = ["SHARED", "Beginning", "Siblings"]
+
+FREE = 3
+"""First tokens that are nobody's business: most replies begin with a quotation mark or a name."""
+
+SHARED = 8
+"""First tokens that siblings may have in common."""
+
+GOOD = 0.02
+"""Between the two, what a candidate's probability must be at least."""
+
+Piece = Callable[[int], bytes]
+
+
+class Beginning:
+    """What one of the replies has come to, as bytes; it grows while that is written."""
+
+    def __init__(self, text: bytes = b"", *, over: bool = False) -> None:
+        self.text = text
+        self.over = over
+        """No more comes."""
+
+
+class Siblings:
+    """The other replies to a reply's prompt. `piece` gives the bytes of a token, `ends` are those that end a
+    reply."""
+
+    def __init__(self, others: Sequence[Beginning], piece: Piece, ends: Collection[int]) -> None:
+        self._others = others
+        self._piece = piece
+        self._ends = ends
+        self._place = 0
+        self._said: list[bytes] = []
+
+    def at(self, place: int, text: bytes) -> bool:
+        """The reply has `place` tokens, which say `text`; whether a sibling began so, and `lead_apart` is to
+        look at the next one."""
+        if place < FREE:
+            return False
+        text, self._place = text.lstrip(), place
+        self._said = []
+        for other in self._others:
+            said = other.text.lstrip()
+            if said.startswith(text) and (len(said) > len(text) or other.over):
+                self._said.append(said[len(text) :])
+        return bool(self._said)
+
+    def lead_apart(self, candidates: Candidates) -> int:
+        """Takes away what a sibling said next, when something else is left."""
+        other = ~np.fromiter(map(self._is_said, candidates.ids.tolist()), np.bool_, candidates.ids.size)
+        if self._place < SHARED:
+            other &= self._good(candidates)
+        if other.any():
+            candidates.keep(other)
+        return -1
+
+    def _is_said(self, token: int) -> bool:
+        piece = self._piece(token)
+        for said in self._said:
+            if (token in self._ends and not said) or (piece and said and _alike(piece, said)):
+                return True
+        return False
+
+    @staticmethod
+    def _good(candidates: Candidates) -> npt.NDArray[np.bool_]:
+        weights = candidates.weights()
+        return np.asarray(weights >= GOOD * weights.sum())
+
+
+def _alike(piece: bytes, said: bytes) -> bool:
+    return said.startswith(piece) or piece.startswith(said)
