@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import stat
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,11 +84,11 @@ def save_file(
             raise CardError(
                 "changed", "another program has changed this file; reload, overwrite or save as", where
             )
-    temporary = ""
+    # Its name is settled before it is made: a Ctrl-C at any moment leaves nothing behind.
+    temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
             file.write(data)
             if flush:
                 file.flush()
@@ -99,8 +99,7 @@ def save_file(
                 shutil.copy2(path, path.with_name(path.name + ".bak"))
         os.replace(temporary, path)
     except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
             raise CardError("unwritable", f"cannot be saved: {error.strerror or error}", where) from error
         raise
