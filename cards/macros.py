@@ -65,6 +65,12 @@ class Macros:
     last_user_message: str = ""
     last_char_message: str = ""
     last_message_id: str = ""
+    first_included_message_id: str = ""
+    """The oldest message that the prompt holds."""
+    last_swipe_id: str = ""
+    """How many versions the last message has."""
+    current_swipe_id: str = ""
+    """Which of them is shown, from 1."""
     model: str = ""
     max_prompt: str = ""
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -348,6 +354,9 @@ def _plain_values(macros: Macros) -> Mapping[str, str]:
         "lastusermessage": macros.last_user_message,
         "lastcharmessage": macros.last_char_message,
         "lastmessageid": macros.last_message_id,
+        "firstincludedmessageid": macros.first_included_message_id,
+        "lastswipeid": macros.last_swipe_id,
+        "currentswipeid": macros.current_swipe_id,
         "model": macros.model,
         "maxprompt": macros.max_prompt,
         "newline": "\n",

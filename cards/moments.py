@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 __all__ = ["date_text", "difference", "duration_text", "format_moment", "shifted"]
@@ -27,8 +27,8 @@ _MONTHS: Final = (
 )
 _DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _TOKENS: Final = re.compile(
-    r"\[([^\]]*)\]|YYYY|YY|MMMM|MMM|MM|Mo|M|DDDD|DDD|DD|Do|D|dddd|ddd|dd|d|E|HH|H|hh|h|kk|k|mm|m|ss|s|SSS|SS|S|A|a"
-    r"|ZZ|Z|X|x|Q|LTS|LT|LLLL|LLL|LL|L"
+    r"\[([^\]]*)\]|YYYY|YY|MMMM|MMM|MM|Mo|M|DDDD|DDDo|DDD|DD|Do|D|dddd|ddd|dd|do|d|E|e|HH|H|hh|h|kk|k|mm|m|ss|s"
+    r"|SSS|SS|S|A|a|ZZ|Z|zz|z|X|x|Qo|Q|wo|ww|w|Wo|WW|W|gggg|gg|GGGG|GG|LTS|LT|LLLL|LLL|LL|L|llll|lll|ll|l"
 )
 _LONG: Final = {
     "LT": "h:mm A",
@@ -37,6 +37,10 @@ _LONG: Final = {
     "LL": "MMMM D, YYYY",
     "LLL": "MMMM D, YYYY h:mm A",
     "LLLL": "dddd, MMMM D, YYYY h:mm A",
+    "l": "M/D/YYYY",
+    "ll": "MMM D, YYYY",
+    "lll": "MMM D, YYYY h:mm A",
+    "llll": "ddd, MMM D, YYYY h:mm A",
 }
 _MACROS: Final = {"time": "LT", "date": "LL", "weekday": "dddd", "isotime": "HH:mm", "isodate": "YYYY-MM-DD"}
 
@@ -63,7 +67,9 @@ def format_moment(now: datetime, pattern: str) -> str:
 def _value(now: datetime, token: str) -> str:
     hour12 = now.hour % 12 or 12
     zone = now.strftime("%z") or "+0000"
-    day_of_year = now.timetuple().tm_yday
+    day_of_year, quarter = now.timetuple().tm_yday, (now.month + 2) // 3
+    iso_year, iso_week, _ = now.isocalendar()
+    year, week = _american_week(now)
     values: dict[str, object] = {
         "YYYY": f"{now.year:04}",
         "YY": f"{now.year % 100:02}",
@@ -73,6 +79,7 @@ def _value(now: datetime, token: str) -> str:
         "Mo": _ordinal(now.month),
         "M": now.month,
         "DDDD": f"{day_of_year:03}",
+        "DDDo": _ordinal(day_of_year),
         "DDD": day_of_year,
         "DD": f"{now.day:02}",
         "Do": _ordinal(now.day),
@@ -80,7 +87,9 @@ def _value(now: datetime, token: str) -> str:
         "dddd": _DAYS[now.weekday()],
         "ddd": _DAYS[now.weekday()][:3],
         "dd": _DAYS[now.weekday()][:2],
+        "do": _ordinal(now.isoweekday() % 7),
         "d": now.isoweekday() % 7,
+        "e": now.isoweekday() % 7,
         "E": now.isoweekday(),
         "HH": f"{now.hour:02}",
         "H": now.hour,
@@ -101,9 +110,31 @@ def _value(now: datetime, token: str) -> str:
         "Z": f"{zone[:3]}:{zone[3:5]}",
         "X": int(now.timestamp()),
         "x": int(now.timestamp() * 1000),
-        "Q": (now.month + 2) // 3,
+        "Qo": _ordinal(quarter),
+        "Q": quarter,
+        "wo": _ordinal(week),
+        "ww": f"{week:02}",
+        "w": week,
+        "Wo": _ordinal(iso_week),
+        "WW": f"{iso_week:02}",
+        "W": iso_week,
+        "gggg": f"{year:04}",
+        "gg": f"{year % 100:02}",
+        "GGGG": f"{iso_year:04}",
+        "GG": f"{iso_year % 100:02}",
+        "zz": now.tzname() or "",
+        "z": now.tzname() or "",
     }
     return str(values[token])
+
+
+def _american_week(now: datetime) -> tuple[int, int]:
+    """The year and the week in it, where weeks begin on Sunday and the first is the one with 1 January."""
+    sunday = now.toordinal() - now.isoweekday() % 7
+    year = date.fromordinal(min(sunday + 6, date.max.toordinal())).year
+    first = date(year, 1, 1)
+    begin = first.toordinal() - first.isoweekday() % 7
+    return year, (sunday - begin) // 7 + 1
 
 
 def _ordinal(number: int) -> str:
