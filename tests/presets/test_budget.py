@@ -15,6 +15,7 @@ from cards.card import Card, card_from_document
 from presets.library import PresetLibrary
 from presets.prompt import build
 from presets.values import (
+    AuthorsNote,
     Budget,
     LoreInsertion,
     Mode,
@@ -204,8 +205,21 @@ def test_a_very_long_chat_counts_only_so_many_turns() -> None:
     assert gone[-1].tokens
 
 
+POSITIONS = [
+    "before_char",
+    "after_char",
+    "examples_top",
+    "examples_bottom",
+    "note_top",
+    "note_bottom",
+    "depth",
+    "outlet",
+]
 words = st.lists(
-    st.sampled_from(["word", "lamp", ",", "\n", "<START>", "{{user}}:", "{char}", "</s>"]), max_size=30
+    st.sampled_from(
+        ["word", "lamp", ",", "\n", "<START>", "{{user}}:", "{char}", "</s>", "{{outlet::here}}"]
+    ),
+    max_size=30,
 )
 texts = words.map(" ".join)
 
@@ -223,12 +237,30 @@ texts = words.map(" ".join)
             LoreInsertion,
             texts,
             st.just("lore a/b"),
-            st.sampled_from(["before_char", "after_char", "depth"]),
+            st.sampled_from(POSITIONS),
             st.integers(0, 6),
             st.sampled_from(["user", "char", "system"]),
+            st.just("here"),
         ),
-        max_size=3,
+        max_size=4,
     ),
+    note=st.builds(
+        AuthorsNote,
+        texts,
+        st.integers(0, 6),
+        st.sampled_from(["user", "char", "system"]),
+        st.integers(1, 3),
+    ),
+    persona=st.builds(
+        Persona,
+        st.just("Alex"),
+        texts,
+        st.sampled_from(["header", "none", "note_top", "note_bottom", "depth"]),
+        st.integers(0, 6),
+        st.sampled_from(["user", "char", "system"]),
+    ),
+    prefill=texts,
+    think=st.sampled_from(["off", "on"]),
     mode=st.sampled_from(["reply", "impersonate", "continue"]),
     tokens=st.integers(1, 600),
     examples=st.sampled_from(["gradual", "pinned", "never"]),
@@ -240,6 +272,10 @@ def test_never_over_budget_never_without_its_ends(
     phi: str,
     spoken: list[tuple[Any, str]],
     lore: list[LoreInsertion],
+    note: AuthorsNote,
+    persona: Persona,
+    prefill: str,
+    think: str,
     mode: Mode,
     tokens: int,
     examples: str,
@@ -252,20 +288,26 @@ def test_never_over_budget_never_without_its_ends(
         turns.append(Turn("char", "", "And so", "message last"))
     given_turns, given_lore = list(turns), list(lore)
     shipped = LIBRARY.format(format)
-    options = {"examples": examples} if shipped.uses_card else {}
-    free = build(card, Persona("Alex", "Tall."), shipped, turns, mode=mode, lore=lore, options=options)
-    try:
-        prompt = build(
+    options = {"think": think} | ({"examples": examples} if shipped.uses_card else {})
+
+    def made(budget: Budget | None, window: Window | None = None) -> Prompt:
+        return build(
             card,
-            Persona("Alex", "Tall."),
+            persona,
             shipped,
             turns,
             mode=mode,
             lore=lore,
+            note=note,
+            prefill=prefill,
             options=options,
-            budget=Budget(tokens, count),
+            budget=budget,
             window=window,
         )
+
+    free = made(None)
+    try:
+        prompt = made(Budget(tokens, count), window)
     except PromptTooLong:
         return
     finally:
@@ -283,19 +325,9 @@ def test_never_over_budget_never_without_its_ends(
     gone = [d.source for d in prompt.dropped if d.kind == "turn"]
     assert [*gone, *said(prompt)] == [turn.source for turn in turns]
     assert not turns or said(prompt)
-    assert {s.source for s in prompt.segments if s.kind in ("lore", "post_history")} == {
-        s.source for s in free.segments if s.kind in ("lore", "post_history")
-    }
-    again = build(
-        card,
-        Persona("Alex", "Tall."),
-        shipped,
-        turns,
-        mode=mode,
-        lore=lore,
-        options=options,
-        budget=Budget(tokens, count),
-        window=prompt.window,
-    )
+    kept = ("header", "lore", "note", "post_history")
+    texts_of = [[s for s in one.segments if s.kind in kept and not s.trusted] for one in (prompt, free)]
+    assert texts_of[0] == texts_of[1]
+    again = made(Budget(tokens, count), prompt.window)
     assert again.text == prompt.text
     assert again.window == prompt.window
