@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["describe_death"]
+__all__ = ["describe_death", "describe_hang", "kills_for_memory"]
 
 TAIL_BYTES = 16_384
 
@@ -17,15 +18,48 @@ CAUSES = re.compile(
 )
 """What llama.cpp, its backends and Python write before they give up."""
 
+OUT_OF_MEMORY = re.compile(r"bad_alloc|MemoryError|out of memory|failed to allocate|OutOfDeviceMemory", re.I)
 
-def describe_death(status: int | None, log_file: Path, since: int) -> str:
+ADVICE = "a smaller --ctx or fewer --gpu-layers need less"
+
+
+def describe_death(status: int | None, log_file: Path, since: int, *, for_memory: bool = False) -> str:
     """One line for people: the status, the cause if the log knows it, and where the log is.
 
     `status` is the process's exit status, negative for a signal; `since` the log's size when it was started.
+    `for_memory`: the system has killed a process for want of memory meanwhile.
     """
-    cause = _cause(log_file, since)
-    said = f": {cause}" if cause else _guess(status)
+    cause = "" if status == -9 else _cause(log_file, since)
+    if cause and OUT_OF_MEMORY.search(cause):
+        said = f": memory ran out ({cause}); {ADVICE}"
+    elif cause:
+        said = f": {cause}"
+    elif status == -9 and for_memory:
+        said = f": the system killed it because memory ran out; {ADVICE}"
+    else:
+        said = _guess(status)
     return f"The model's process ended ({_status(status)}){said}. Its log: {log_file}"
+
+
+def describe_hang(seconds: float, log_file: Path) -> str:
+    """One line for people about a process that had to be killed."""
+    said = f"The model's process gave no sign of life for {seconds:.0f} seconds and was ended"
+    return f"{said}. Its log: {log_file}"
+
+
+def kills_for_memory() -> int:
+    """How often Linux has killed a process of this control group for want of memory, or one of the whole
+    system; 0 where nothing tells."""
+    group = ""
+    with suppress(OSError):
+        rows = Path("/proc/self/cgroup").read_text(encoding="ascii", errors="replace").splitlines()
+        group = next((row[3:] for row in rows if row.startswith("0::")), "")
+    for file in (Path(f"/sys/fs/cgroup{group}/memory.events"), Path("/proc/vmstat")):
+        with suppress(OSError):
+            found = re.search(r"^oom_kill (\d+)$", file.read_text(encoding="ascii"), re.MULTILINE)
+            if found:
+                return int(found[1])
+    return 0
 
 
 def _status(status: int | None) -> str:

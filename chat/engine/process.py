@@ -16,11 +16,14 @@ from typing import Any, BinaryIO, cast
 
 from pydantic import ValidationError
 
-from chat.engine.death import describe_death
+from chat.engine.death import describe_death, describe_hang, kills_for_memory
+from chat.engine.heartbeat import Heartbeat
+from chat.engine.logs import claim_log
 from chat.engine.protocol import (
     Cancel,
     Event,
     Failed,
+    Ping,
     Quit,
     Reading,
     Text,
@@ -34,18 +37,16 @@ __all__ = ["Exchange", "WorkerProcess"]
 EXIT_SECONDS = 3.0
 """How long a worker that was asked to quit may take before it is killed."""
 
-LOG_BYTES = 1_000_000
-"""A log beyond this becomes `.1` when the next worker starts."""
-
 COMMAND = (sys.executable, "-P", "-m", "chat.engine.worker")
-"""`-P`: a folder `chat` in the user's working directory must not shadow ours."""
+"""`-P`: a folder `chat` in the user's working directory must not shadow ours. The log's name comes behind."""
 
 ENVIRONMENT = {"GOMP_SPINCOUNT": "1000"}
 """Unless the user says otherwise. OpenMP's threads spin for milliseconds at every barrier by default: best
 on a quiet machine by a few per cent, but one other busy process then makes a reply ten times slower. This is
 some tens of microseconds; then a thread sleeps and leaves its core to who needs it."""
 
-FINAL = ("build", "loaded", "adapted", "counted", "done", "prepared", "swipes_done", "failed")
+STATES = ("state_saved", "state_restored")
+FINAL = ("build", "loaded", "adapted", "counted", "done", "prepared", "swipes_done", *STATES, "failed")
 
 
 class Exchange:
@@ -63,6 +64,7 @@ class Exchange:
     def cancel(self) -> None:
         """Asks the worker to end this request early; says nothing if it is over or the worker is gone."""
         with contextlib.suppress(EngineError):
+            self._worker.heartbeat.hurry()
             self._worker.write(Cancel(id=self.id))
 
     def events(self) -> Iterator[Event]:
@@ -82,28 +84,32 @@ class WorkerProcess:
     """A running worker. Every method may be called from any thread."""
 
     def __init__(self, log_file: Path) -> None:
-        self._log_file = log_file
+        """Its log is `log_file`, or one beside it where another worker has that."""
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()  # its own: a write may block until the worker has read
         self._pending: dict[int, Exchange] = {}
         self._death: EngineError | None = None
         self._closing = False
-        log, self._log_start = _open_log(log_file)
+        self._silent = 0.0
+        """Seconds without a sign of life after which it was killed."""
+        self._kills_before = kills_for_memory()
+        self._log = claim_log(log_file)
         try:
             self._process = subprocess.Popen(
-                COMMAND,
+                (*COMMAND, str(self._log.path)),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=log,
+                stderr=subprocess.DEVNULL if self._log.descriptor is None else self._log.descriptor,
                 env={**ENVIRONMENT, **os.environ},
                 start_new_session=os.name == "posix",  # Ctrl+C and Ctrl+Z in the terminal are not for it
             )
         except OSError as error:
+            self._log.release()
             raise EngineError("worker", f"The model's process could not be started: {error}") from error
         finally:
-            if log != subprocess.DEVNULL:
-                os.close(log)
+            self._log.close()
+        self.heartbeat = Heartbeat(lambda: bool(self._pending), self._ping, self._hung)
         threading.Thread(target=self._read, name="engine events", daemon=True).start()
 
     @property
@@ -121,6 +127,7 @@ class WorkerProcess:
             if self._death is not None:
                 raise self._death
             self._pending[exchange.id] = exchange
+        self.heartbeat.watch()
         self.write(request.model_copy(update={"id": exchange.id}))
         return exchange
 
@@ -149,10 +156,24 @@ class WorkerProcess:
             self._process.kill()
             self._process.wait()
 
+    def _ping(self) -> None:
+        """Asks for a sign of life, unless another thread is writing: then that is what it has to read."""
+        if self._write_lock.acquire(blocking=False):
+            with contextlib.suppress(OSError, ValueError):
+                stdin = cast(BinaryIO, self._process.stdin)
+                stdin.write(Ping().model_dump_json().encode() + b"\n")
+                stdin.flush()
+            self._write_lock.release()
+
+    def _hung(self, seconds: float) -> None:
+        self._silent = seconds
+        self._process.kill()
+
     def _read(self) -> None:
         stdout = cast(BinaryIO, self._process.stdout)
         with contextlib.suppress(OSError, ValueError), stdout:
             for line in stdout:
+                self.heartbeat.sign()
                 event = parse_event(line)
                 if event is not None:
                     self._dispatch(event)
@@ -172,15 +193,23 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:  # it closed its output and lives on: of no use to anyone
             self._process.kill()
             status = self._process.wait()
-        if self._closing:
-            message = "The model's process was closed."
-        else:
-            message = describe_death(status, self._log_file, self._log_start)
+        self.heartbeat.end()
+        self._log.release()
+        message = self._cause_of_death(status)
         with self._lock:
             self._death = EngineError("worker", message)
             pending, self._pending = self._pending, {}
         for exchange in pending.values():
             exchange.put(EngineError("worker", message))
+
+    def _cause_of_death(self, status: int | None) -> str:
+        log = self._log
+        if self._closing:
+            return "The model's process was closed."
+        if self._silent:
+            return describe_hang(self._silent, log.path)
+        for_memory = kills_for_memory() > self._kills_before
+        return describe_death(status, log.path, log.start, for_memory=for_memory)
 
 
 def parse_event(line: bytes) -> Event | None:
@@ -196,16 +225,3 @@ def parse_event(line: bytes) -> Event | None:
         return event_line.validate_python(document)
     except (ValueError, KeyError, TypeError, ValidationError):
         return None
-
-
-def _open_log(path: Path) -> tuple[int, int]:
-    """The log's descriptor and its size; where none can be (full disk, no rights) its lines are lost."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(FileNotFoundError):
-            if path.stat().st_size > LOG_BYTES:
-                os.replace(path, path.with_name(path.name + ".1"))
-        log = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        return log, os.fstat(log).st_size
-    except OSError:
-        return subprocess.DEVNULL, 0

@@ -158,6 +158,36 @@ class Devices(_Line):
     id: int
 
 
+class SaveState(_Line):
+    """Writes the chat's sequence to a file, from which another process may go on."""
+
+    op: Literal["save_state"] = "save_state"
+    id: int
+    folder: str
+    """Of all saved states; made when it is not there."""
+    chat: str
+    """Names the file, with what the state depends on."""
+    quota: int | None = None
+    """Bytes that all files may take; None: 8 GB, or a tenth of what the disk has left for them."""
+    within: float | None = None
+    """Seconds that it may take, as far as can be foreseen."""
+
+
+class RestoreState(_Line):
+    """Reads the chat's sequence from its file, where that is for this very model."""
+
+    op: Literal["restore_state"] = "restore_state"
+    id: int
+    folder: str
+    chat: str
+
+
+class Ping(_Line):
+    """Asks for a sign of life; answered at once, whatever the worker is doing."""
+
+    op: Literal["ping"] = "ping"
+
+
 class Quit(_Line):
     op: Literal["quit"] = "quit"
 
@@ -359,6 +389,40 @@ class SwipesDone(_Line):
     """In the order of the seeds. The prompt's reading is the first one's."""
 
 
+Skipped = Literal["", "empty", "unchanged", "quick", "slow", "quota", "disk", "refused"]
+
+
+class StateSaved(_Line):
+    """What became of a SaveState."""
+
+    op: Literal["state_saved"] = "state_saved"
+    id: int
+    tokens: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    skipped: Skipped = ""
+    """Why nothing was written: nothing is there, all of it is in the file already, reading it again is as
+    quick, it would take too long, it is larger than the quota, the disk is full or refuses, llama.cpp
+    refuses."""
+    problem: str = ""
+    """One line that the person should see."""
+
+
+class StateRestored(_Line):
+    """What became of a RestoreState."""
+
+    op: Literal["state_restored"] = "state_restored"
+    id: int
+    tokens: int = 0
+    """Tokens that stand in the cache because of it; 0: there was no file, or none for this model."""
+    seconds: float = 0.0
+
+
+class Pong(_Line):
+    op: Literal["pong"] = "pong"
+    id: None = None
+
+
 class Failed(_Line):
     op: Literal["failed"] = "failed"
     id: int | None
@@ -368,9 +432,21 @@ class Failed(_Line):
 
 
 Request = Annotated[
-    Load | Adapt | Count | Generate | Prepare | Swipes | Cancel | Devices | Quit, Field(discriminator="op")
+    Load
+    | Adapt
+    | Count
+    | Generate
+    | Prepare
+    | Swipes
+    | SaveState
+    | RestoreState
+    | Cancel
+    | Devices
+    | Ping
+    | Quit,
+    Field(discriminator="op"),
 ]
-Work = Load | Adapt | Count | Generate | Prepare | Swipes | Devices
+Work = Load | Adapt | Count | Generate | Prepare | Swipes | SaveState | RestoreState | Devices
 """Requests that are answered one after the other."""
 Event = Annotated[
     Build
@@ -384,12 +460,26 @@ Event = Annotated[
     | Prepared
     | ReplyDone
     | SwipesDone
+    | StateSaved
+    | StateRestored
+    | Pong
     | Failed,
     Field(discriminator="op"),
 ]
-request_line: TypeAdapter[Load | Adapt | Count | Generate | Prepare | Swipes | Cancel | Devices | Quit] = (
-    TypeAdapter(Request)
-)
+request_line: TypeAdapter[
+    Load
+    | Adapt
+    | Count
+    | Generate
+    | Prepare
+    | Swipes
+    | SaveState
+    | RestoreState
+    | Cancel
+    | Devices
+    | Ping
+    | Quit
+] = TypeAdapter(Request)
 event_line: TypeAdapter[
     Build
     | Loading
@@ -402,5 +492,8 @@ event_line: TypeAdapter[
     | Prepared
     | ReplyDone
     | SwipesDone
+    | StateSaved
+    | StateRestored
+    | Pong
     | Failed
 ] = TypeAdapter(Event)

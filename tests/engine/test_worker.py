@@ -246,15 +246,6 @@ def test_a_death_without_a_log_is_told_too(log: Path) -> None:
     assert "SIGKILL" in describe_death(-9, log, 0)
 
 
-def test_the_log_is_turned_over(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log.write_bytes(b"x" * (process.LOG_BYTES + 1))
-    engine = Engine(log)
-    engine.devices()
-    engine.close()
-    assert log.with_name("worker.log.1").stat().st_size == process.LOG_BYTES + 1
-    assert log.stat().st_size < process.LOG_BYTES
-
-
 def test_without_a_log_there_is_still_an_engine(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     engine = Engine(tmp_path / "file" / "worker.log")

@@ -1,13 +1,16 @@
-"""`python -P -m chat.engine.worker`: the process that holds the model. The client starts it; nobody types
+"""`python -P -m chat.engine.worker LOG`: the process that holds the model. The client starts it; nobody types
 this.
 
-Requests come on descriptor 0, events go out on 1, everything else goes to 2, which the client made the log.
+Requests come on descriptor 0, events go out on 1, everything else goes to 2, which the client made the log;
+the argument is its name.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
+from pathlib import Path
 
 
 def take_pipes() -> tuple[int, int]:
@@ -31,7 +34,12 @@ def main() -> None:
 
     pipe = Pipe(requests, events)
     pipe.listen()
+    from chat.engine.worker import log
     from chat.engine.worker.server import Server
+
+    if len(sys.argv) > 1:
+        log.bound(Path(sys.argv[1]))
+        pipe.on_ping = log.turn_over
 
     Server(pipe).run()
 

@@ -1,16 +1,21 @@
 """Where llama.cpp's words go: to descriptor 2, which is the log file, and the last of them to a ring for
-causes."""
+causes. The file is turned over while it grows, not only when a worker starts."""
 
 from __future__ import annotations
 
 import collections
+import contextlib
 import ctypes
 import os
+import threading
 import time
+from pathlib import Path
 
 import llama_cpp.llama_cpp as api
 
-__all__ = ["catch", "errors", "forget", "write"]
+from chat.engine import logs
+
+__all__ = ["bound", "catch", "errors", "forget", "turn_over", "write"]
 
 DEBUG, INFO, WARN, ERROR, CONTINUED = 1, 2, 3, 4, 5
 """ggml's levels today; llama-cpp-python's own table is older and hides errors."""
@@ -19,6 +24,8 @@ LETTERS = {DEBUG: "D", INFO: "I", WARN: "W", ERROR: "E"}
 
 _ring: collections.deque[tuple[int, str]] = collections.deque(maxlen=400)
 _level = INFO
+_file: Path | None = None
+_turning = threading.Lock()
 
 
 @api.llama_log_callback  # type: ignore[untyped-decorator]
@@ -35,7 +42,22 @@ def _callback(level: int, text: bytes | None, _data: ctypes.c_void_p) -> None:
         if level > DEBUG:
             said = f"{time.strftime('%Y-%m-%d %H:%M:%S')} {LETTERS.get(level, 'I')} {said}"
     if level > DEBUG:
-        os.write(2, said.encode())
+        _put(said)
+
+
+def bound(file: Path) -> None:
+    """Says which file descriptor 2 is, so that it can be turned over."""
+    global _file
+    _file = file
+
+
+def turn_over() -> None:
+    """Puts the log aside when it has grown too large; what llama.cpp prints past us counts as well."""
+    if _file is not None and os.fstat(2).st_size > logs.LOG_BYTES and _turning.acquire(blocking=False):
+        try:
+            logs.turn_over(_file)
+        finally:
+            _turning.release()
 
 
 def catch() -> None:
@@ -43,9 +65,16 @@ def catch() -> None:
     api.llama_log_set(_callback, ctypes.c_void_p(0))
 
 
-def write(line: str) -> None:
+def write(line: str, level: int = INFO) -> None:
     """One line of our own. Never prompt or reply text."""
-    os.write(2, f"{time.strftime('%Y-%m-%d %H:%M:%S')} I rpchat: {line}\n".encode())
+    _put(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {LETTERS[level]} rpchat: {line}\n")
+
+
+def _put(text: str) -> None:
+    """A log that cannot be written (a full disk) is no reason to stop."""
+    with contextlib.suppress(OSError):
+        turn_over()
+        os.write(2, text.encode("utf-8", "replace"))
 
 
 def forget() -> None:

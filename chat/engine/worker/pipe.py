@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, ValidationError
 
-from chat.engine.protocol import Cancel, Count, Failed, Prepare, Quit, Work, request_line
+from chat.engine.protocol import Cancel, Count, Failed, Ping, Pong, Prepare, Quit, Work, request_line
 
 __all__ = ["Pipe", "Work"]
 
@@ -39,6 +39,7 @@ class Pipe:
         self.on_start: Callable[[], None] = lambda: None
         self.on_cancel: Callable[[], None] = lambda: None
         self.answer_aside: Callable[[Count], bool] = lambda _request: False
+        self.on_ping: Callable[[], None] = lambda: None
 
     def listen(self) -> None:
         """Starts the reading thread. It ends the process when the parent closes its end or asks to quit."""
@@ -93,7 +94,10 @@ class Pipe:
                     continue
                 if isinstance(request, Quit):
                     break
-                if isinstance(request, Cancel):
+                if isinstance(request, Ping):
+                    self.send(Pong())
+                    self.on_ping()
+                elif isinstance(request, Cancel):
                     self._cancel(request.id)
                 elif not (isinstance(request, Count) and self._queue.empty() and self.answer_aside(request)):
                     self._queue.put(request)
