@@ -19,11 +19,12 @@ from cards.json_text import decode_text, parse_json
 from cards.mojibake import mojibake_warnings
 from cards.payload import payload_document
 from cards.png_chunks import CARD_KEYWORDS, OTHER_KEYWORDS, TextChunk, is_png, text_chunks
+from cards.scripts import script_warnings
 from cards.shapes import looks_like
 
 _OBJECT: Final = re.compile(r'\{\s{0,99}"[^"\n]{1,99}"\s{0,99}:')
 
-__all__ = ["book_document", "read_card", "read_card_file", "read_lorebook"]
+__all__ = ["book_document", "read_card", "read_card_file", "read_copy", "read_lorebook"]
 
 
 def read_card(data: bytes, filename: str = "") -> tuple[Card, list[CardWarning]]:
@@ -32,7 +33,24 @@ def read_card(data: bytes, filename: str = "") -> tuple[Card, list[CardWarning]]
         card, warnings = _read(data, PurePath(filename).stem if filename else "")
     except CardError as error:
         raise error.at(filename) from error.__cause__
-    return card, warnings + mojibake_warnings(card)
+    return card, warnings + script_warnings(card) + mojibake_warnings(card)
+
+
+def read_copy(data: bytes, number: int, filename: str = "") -> Card:
+    """One of several copies of a card in a PNG, counted from 1 as the warnings of `read_card` do.
+
+    Raises CardError for a number that is no copy's, and for a copy that cannot be read.
+    """
+    stem = PurePath(filename).stem
+    copies = _candidates(text_chunks(data, CARD_KEYWORDS + OTHER_KEYWORDS).chunks) if is_png(data) else []
+    if not 0 < number <= len(copies):
+        count = f"{len(copies)} copies" if len(copies) != 1 else "one copy"
+        raise CardError("copy", f"the file holds {count} of its card; there is no copy {number}", filename)
+    try:
+        card, _ = card_from_document(payload_document(copies[number - 1].text, []), stem)
+    except CardError as error:
+        raise error.at(filename) from error.__cause__
+    return replace(card, container="png", avatar=data)
 
 
 def read_card_file(path: Path) -> tuple[Card, list[CardWarning]]:
@@ -81,7 +99,7 @@ def _read_webp(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
 def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     found = text_chunks(data, CARD_KEYWORDS + OTHER_KEYWORDS)
     warnings = found.warnings
-    candidates = _candidates(found.chunks, warnings)
+    candidates = _candidates(found.chunks)
     failure: CardError | None = None
     for index, chunk in enumerate(candidates):
         notes: list[CardWarning] = []
@@ -92,7 +110,7 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
             warnings.append(_unread(error, "not readable", chunk))
             continue
         warnings += notes + more
-        _compare(card, candidates[index + 1 :], warnings)
+        _compare(card, candidates, index, warnings)
         return replace(card, container="png", source=data, avatar=data), warnings
     if failure is not None:
         raise failure
@@ -108,7 +126,7 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     )
 
 
-def _candidates(chunks: list[TextChunk], warnings: list[CardWarning]) -> list[TextChunk]:
+def _candidates(chunks: list[TextChunk]) -> list[TextChunk]:
     """Chunks in the order in which they are tried: `ccv3`, `chara`, other keywords; the first of each
     comes first."""
     return [
@@ -119,9 +137,9 @@ def _candidates(chunks: list[TextChunk], warnings: list[CardWarning]) -> list[Te
     ]
 
 
-def _compare(card: Card, others: list[TextChunk], warnings: list[CardWarning]) -> None:
+def _compare(card: Card, copies: list[TextChunk], used: int, warnings: list[CardWarning]) -> None:
     """Warns where another copy of the card in the same picture says something else."""
-    for chunk in others[:4]:
+    for number, chunk in list(enumerate(copies, 1))[used + 1 : used + 5]:
         if chunk.keyword.lower() not in CARD_KEYWORDS:
             continue
         try:
@@ -131,7 +149,10 @@ def _compare(card: Card, others: list[TextChunk], warnings: list[CardWarning]) -
             continue
         fields = differing_fields(card, other)
         if fields:
-            message = f"a second copy of the card differs and was not used: {', '.join(fields)}"
+            message = (
+                f"copy {number} of the card differs and was not used, in {', '.join(fields)}; "
+                f"to take it: rpchat card edit REF --copy {number}"
+            )
             warnings.append(CardWarning("conflict", message, chunk.keyword))
 
 

@@ -12,6 +12,7 @@ import click
 
 from chat.cli.card_fields import pair, with_field
 from chat.cli.card_library import at_hand, can_ask, counted, named
+from chat.cli.failure import FAILED
 from chat.cli.options import text_or_file, text_or_stdin
 from chat.cli.printing import warn, write
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 )
 @click.option("--from", "source", metavar="FILE|-", help="Take the whole card from its Markdown form.")
 @click.option(
+    "--copy", type=click.IntRange(min=1), metavar="N", help="Take copy N of the card that its PNG holds."
+)
+@click.option(
     "--fix-text", "fix_text", is_flag=True, help="Mend text read in the wrong encoding: Ã© becomes é."
 )
 @click.option("--add-tag", "added", multiple=True, metavar="TAG", help="Add a tag to all the cards named.")
@@ -46,6 +50,7 @@ def edit(
     settings: tuple[str, ...],
     avatar: Path | None,
     source: str | None,
+    copy: int | None,
     fix_text: bool,
     added: tuple[str, ...],
     removed: tuple[str, ...],
@@ -57,13 +62,13 @@ def edit(
     """
     library = at_hand()
     if added or removed or renamed:
-        if settings or avatar or source or fix_text:
+        if settings or avatar or source or fix_text or copy:
             raise click.UsageError("tags are changed by themselves; leave the other options to a second edit")
         _edit_tags(library, refs, added, removed, renamed)
         return
     if len(refs) > 1:
         raise click.UsageError("one card is edited at a time; tags can be changed on several")
-    _Edit(library, library.find(refs[0])).run(settings, avatar, source, fix_text)
+    _Edit(library, library.find(refs[0])).run(settings, avatar, source, fix_text, copy)
 
 
 def _edit_tags(
@@ -73,14 +78,31 @@ def _edit_tags(
     removed: tuple[str, ...],
     renamed: tuple[str, ...],
 ) -> None:
+    from cards.errors import CardError
     from cards.library.saving import retag
 
     pairs = dict(pair(rename, "--rename-tag", "OLD=NEW") for rename in renamed)
-    paths = [library.find(ref) for ref in refs]
-    changed = retag(
-        library, paths, add=added, remove=removed, rename=pairs, now=int(time.time()), notice=warn
-    )
-    write(f"{len(changed)} of {counted(len(paths), 'card')} changed")
+    paths = list(dict.fromkeys(library.find(ref) for ref in refs))
+    changed, bad = 0, 0
+    for path in paths:
+        try:
+            changed += len(
+                retag(
+                    library,
+                    [path],
+                    add=added,
+                    remove=removed,
+                    rename=pairs,
+                    now=int(time.time()),
+                    notice=warn,
+                )
+            )
+        except CardError as error:
+            bad += 1
+            warn(str(error.at(str(path))))
+    write(f"{changed} of {counted(len(paths), 'card')} changed")
+    if bad:
+        raise click.exceptions.Exit(FAILED)
 
 
 class _Edit:
@@ -96,15 +118,20 @@ class _Edit:
         self.card: Card = read_card_file(path)[0]
 
     def run(
-        self, settings: tuple[str, ...], avatar: Path | None, source: str | None, fix_text: bool = False
+        self,
+        settings: tuple[str, ...],
+        avatar: Path | None,
+        source: str | None,
+        fix_text: bool = False,
+        copy: int | None = None,
     ) -> None:
         """Apply the options, or open an editor where there are none, and save."""
         from cards.mojibake import mended_card
 
-        if not settings and avatar is None and source is None and not fix_text:
+        if not (settings or avatar or source is not None or fix_text or copy):
             self._in_editor()
             return
-        card = self.card
+        card = self.card if copy is None else self._copy(copy)
         if source is not None:
             card = read_back(card, _text_from(source))
         card = mended_card(card) if fix_text else card
@@ -113,6 +140,13 @@ class _Edit:
         if avatar is not None:
             card = self._with_avatar(card, avatar)
         self._save(card)
+
+    def _copy(self, number: int) -> Card:
+        from cards.library import read_file
+        from cards.reading import read_copy
+
+        copy = read_copy(read_file(self.path), number, self.path.name)
+        return replace(self.card, document=copy.document, shape=copy.shape, source=None, original=self.card)
 
     def _save(self, card: Card, *, force: bool = False) -> None:
         from cards.library.saving import save_card

@@ -237,7 +237,12 @@ def test_scripts_of_other_programs_stay_where_they_are_and_never_run() -> None:
     document = {**V3, "data": {**V3["data"], "extensions": scripts}}
     data = zipped({"card.json": json.dumps(document), "module.risum": b"rpack"})
     card, warnings = read_card(data)
-    assert [warning.code for warning in warnings] == ["scripts"]
+    assert [(warning.code, warning.field) for warning in warnings] == [
+        ("scripts", ""),
+        ("scripts", "data.extensions.regex_scripts"),
+        ("scripts", "data.extensions.TavernHelper_scripts"),
+        ("scripts", "data.extensions.risuai.triggerscript"),
+    ]
     again = zipfile.ZipFile(io.BytesIO(export_card(card.edited("name", "New"), "charx")))
     assert again.read("module.risum") == b"rpack"
     assert json.loads(again.read("card.json"))["data"]["extensions"] == scripts

@@ -281,4 +281,11 @@ def test_copies_that_differ_in_what_both_hold_are_a_warning(change: dict[str, An
     body = b"ccv3\0" + b64encode(json.dumps(new).encode())
     chunk = struct.pack(">I", len(body)) + b"tEXt" + body + struct.pack(">I", zlib.crc32(b"tEXt" + body))
     _, warnings = read_card(first[:33] + chunk + first[33:], "x.png")
-    assert [(warning.code, warning.message.split(": ")[1]) for warning in warnings] == [("conflict", fields)]
+    assert [(warning.code, warning.field, warning.message) for warning in warnings] == [
+        (
+            "conflict",
+            "chara",
+            f"copy 2 of the card differs and was not used, in {fields}; "
+            "to take it: rpchat card edit REF --copy 2",
+        )
+    ]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import shlex
+import struct
 import sys
+import zlib
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cards.reading import read_card_file
+from cards.png import blank_png
+from cards.reading import read_card, read_card_file
 from chat.cli import card_edit
 from chat.settings import Folders
 
@@ -397,6 +401,28 @@ def test_entries_for_one_greeting(rpchat: Rpchat, card_file: WriteCard) -> None:
     for greeting, count in (([], 0), (["--greeting", "0"], 0), (["--greeting", "1"], 1)):
         found = rpchat("card", "lore", path, "--test", "the tower", *greeting, "--json").json
         assert len(found["fired"]) == count
+
+
+def test_of_several_copies_another_is_taken(rpchat: Rpchat, tmp_path: Path) -> None:
+    def chunk(keyword: bytes, name: str) -> bytes:
+        document = {"spec": "chara_card_v2", "data": {"name": name, "description": "d", "first_mes": "x"}}
+        body = keyword + b"\0" + b64encode(json.dumps(document).encode())
+        return struct.pack(">I", len(body)) + b"tEXt" + body + struct.pack(">I", zlib.crc32(b"tEXt" + body))
+
+    path, picture = tmp_path / "c.png", blank_png()
+    path.write_bytes(picture[:33] + chunk(b"chara", "First") + chunk(b"chara", "Second") + picture[33:])
+    before = path.read_bytes()
+    said = rpchat("card", "check", path).out
+    assert (
+        "copy 2 of the card differs and was not used, in name; to take it: rpchat card edit REF --copy 2"
+        in said
+    )
+    refused = rpchat("card", "edit", path, "--copy", "3")
+    assert (refused.status, "holds 2 copies" in refused.err, path.read_bytes()) == (1, True, before)
+    assert rpchat("card", "edit", path, "--copy", "2").status == 0
+    card, warnings = read_card(path.read_bytes())
+    assert (card.name, warnings, path.read_bytes().count(b"First")) == ("Second", [], 0)
+    assert path.with_name("c.png.bak").read_bytes() == before
 
 
 def test_the_entries_of_a_lorebooks_own_file(rpchat: Rpchat, tmp_path: Path) -> None:
