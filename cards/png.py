@@ -57,7 +57,7 @@ def write_card_png(image: bytes, chara: dict[str, Any], ccv3: dict[str, Any] | N
     All other chunks are copied byte for byte, in order; older card chunks and bytes after IEND are left out.
     A cut image is closed with an IEND. Raises CardError when `image` is no PNG or a document cannot be JSON.
     """
-    data = chara.get("data")
+    data = chara.get("data") if "spec" in chara else None
     mirror = {key: data[key] for key in MIRRORED if key in data} if isinstance(data, dict) else {}
     inserted = _text_chunk("chara", {**chara, **mirror})
     return _rewritten(image, inserted if ccv3 is None else inserted + _text_chunk("ccv3", ccv3))

@@ -84,6 +84,8 @@ def save_file(
             raise CardError(
                 "changed", "another program has changed this file; reload, overwrite or save as", where
             )
+    # Where a link stands, the file that it names is written, and the link stays.
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     # Its name is settled before it is made: a Ctrl-C at any moment leaves nothing behind.
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:

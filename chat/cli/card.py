@@ -92,6 +92,7 @@ def _values(card: LibraryCard) -> dict[str, Any]:
         "spec": card.spec or None,
         "creator": card.creator,
         "tags": list(card.tags),
+        "tokens": card.tokens,
         "starter": card.starter,
         "error": card.error or None,
     }
@@ -99,8 +100,6 @@ def _values(card: LibraryCard) -> dict[str, Any]:
 
 def _sorted_by(card: LibraryCard, by: str, last_chats: dict[str, datetime]) -> dict[str, Any]:
     """What the list is sorted by, where a card's own values do not show it."""
-    if by == "tokens":
-        return {"tokens": card.tokens}
     last = last_chats.get(card.ref)
     return {"last_chat": last.isoformat() if last else None} if by == "chat" else {}
 

@@ -245,3 +245,23 @@ def test_a_card_of_ones_own_called_samuel_is_meant_by_samuel(rpchat: Rpchat, car
     rpchat("card", "import", card_file("Samuel", creator="me"))
     assert "creator: me\n" in rpchat("card", "show", "samuel").out
     assert "creator: rpchat\n" in rpchat("card", "show", "samuel.png").out
+
+
+def test_a_bad_card_in_a_selection_does_not_stop_the_others(
+    rpchat: Rpchat, card_file: WriteCard, tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken.json"
+    broken.write_text("{")
+    one, two = card_file("Vesna"), card_file("Anton")
+    answer = rpchat("card", "edit", one, broken, two, one, "--add-tag", "new")
+    assert (answer.status, answer.out) == (1, "2 of 3 cards changed\n")
+    assert (answer.err.count("\n"), "broken.json" in answer.err) == (1, True)
+    assert data_of(one)["tags"] == data_of(two)["tags"] == ["new"]
+
+
+def test_a_link_stays_a_link(rpchat: Rpchat, card_file: WriteCard, tmp_path: Path) -> None:
+    path = card_file("Vesna")
+    link = tmp_path / "link.json"
+    link.symlink_to(path)
+    assert rpchat("card", "edit", link, "--set", "description=new").status == 0
+    assert (link.is_symlink(), data_of(path)["description"]) == (True, "new")
