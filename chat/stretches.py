@@ -98,7 +98,7 @@ class Stretches:
         """Write it. `begin` is told of each request, so that it can be stopped."""
         prompt: Prompt | None = self._prompt
         inspector = self._session.inspector
-        inspector.tokens = []
+        inspector.begin(self._message_id)
         for number in range(MOST):
             if prompt is None:
                 break
@@ -114,7 +114,7 @@ class Stretches:
             if not isinstance(done, Done):
                 return
             self.totals.add(done)
-            inspector.tokens += done.probs
+            inspector.add(done.probs)
             if self.output.ended or self._stopped.is_set() or number == MOST - 1:
                 break
             pieces, prompt = self._next(done)

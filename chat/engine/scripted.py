@@ -14,6 +14,7 @@ from chat.engine.protocol import (
     Adapter,
     Build,
     CacheChoice,
+    Candidate,
     Device,
     Done,
     Event,
@@ -25,9 +26,11 @@ from chat.engine.protocol import (
     Purpose,
     Reading,
     ReplyDone,
+    SamplerStep,
     Span,
     SwipesDone,
     Text,
+    TokenProbs,
 )
 from chat.engine.surface import Asked, EngineError, GpuLayers
 from presets.sampling import Sampling
@@ -385,6 +388,7 @@ class ScriptedEngine:
             evaluated_tokens=new,
             reused_tokens=reused,
             generated_tokens=taken,
+            probs=_recorded(words[:taken], request.probs),
             read_seconds=0.001,
             write_seconds=max(reply.delay * taken, 0.001),
         )
@@ -416,3 +420,18 @@ class ScriptedEngine:
         before = "".join(span.text for span in self._previous)
         same = takewhile(lambda pair: pair[0] == pair[1], zip(before, request.prompt, strict=False))
         return sum(1 for _ in same) // CHARACTERS_PER_TOKEN
+
+
+def _recorded(words: Sequence[str], best: int) -> list[TokenProbs]:
+    """Each word as if the model had thought of `best` tokens, and top-k had left the first two."""
+    recorded = []
+    for number, word in enumerate(words if best else ()):
+        thought = [Candidate(id=number, text=word, p=0.5)]
+        thought += [Candidate(id=1000 + n, text=f" other{n}", p=0.5 / best) for n in range(1, best)]
+        left = [Candidate(id=c.id, text=c.text, p=p) for c, p in zip(thought, (0.8, 0.2), strict=False)]
+        steps = [
+            SamplerStep(sampler="model", left=1000, best=thought),
+            SamplerStep(sampler="top_k(2)", left=len(left), best=left),
+        ]
+        recorded.append(TokenProbs(id=number, text=word, steps=steps))
+    return recorded

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from cards.display import display_text
 from chat.events import SessionEvent
+from chat.inspector import BEST
 from chat.store import StoreError
 from chat.tree import Message
 
@@ -251,6 +252,26 @@ class Actions:
         target = self._target()
         if target is None or not self._screen.transcript.toggle_thought(target.id):
             self._screen.tell("There is no thought before this message.")
+
+    def inspect(self, word: str = "") -> None:
+        """How a reply's tokens were chosen, where that was recorded; else record it from now on."""
+        session, target = self._screen.session, self._target()
+        if session is None:
+            return
+        inspector = session.inspector
+        tokens = inspector.of(target.id) if target is not None and not word else []
+        if tokens:
+            from chat.tui.screens.inspector import InspectorScreen
+
+            self._screen.app.push_screen(InspectorScreen(tokens))
+            return
+        was_on, inspector.wanted = bool(inspector.wanted), 0 if word == "off" else BEST
+        if not inspector.wanted:
+            self._screen.tell("Nothing is recorded from now on.")
+        elif was_on and not word:
+            self._screen.tell("Nothing was recorded of this message.")
+        else:
+            self._screen.tell("Recording now; Ctrl+R makes this reply anew.")
 
     def copy(self) -> None:
         """Copy a message, without anything that a terminal would act on."""

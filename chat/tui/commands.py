@@ -191,6 +191,16 @@ COMMANDS: tuple[Command, ...] = (
         letters=("t",),
     ),
     Command(
+        "inspect",
+        "Messages",
+        "Inspect",
+        "How each token of a reply was chosen: the best candidates before and after each sampler",
+        ("inspect",),
+        "[on|off]",
+        keys=("alt+s",),
+        letters=("s",),
+    ),
+    Command(
         "copy",
         "Messages",
         "Copy",
