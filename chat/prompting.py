@@ -16,7 +16,7 @@ from chat.tree import Message
 from presets.format import PromptFormat
 from presets.output.options import for_the_prompt
 from presets.prompt import build
-from presets.prompt_options import CHAT_OPTIONS, PROMPT_OPTIONS, PromptOptions
+from presets.prompt_options import CHAT_OPTIONS, PROMPT_OPTIONS, READING_OPTIONS, PromptOptions
 from presets.values import Budget, Mode, Persona, Prompt, Turn, Window
 
 
@@ -77,7 +77,7 @@ def prompt_of(
     that the prompt's beginning is the same from turn to turn. `memory` keeps what the book said of earlier
     turns. Raises PromptTooLong and ValueError.
     """
-    options = options or {}
+    options, apart = options or {}, {**PROMPT_OPTIONS, **READING_OPTIONS}
     chosen = PromptOptions.read(options)
     lore = LoreWatch(
         card,
@@ -97,7 +97,7 @@ def prompt_of(
         format,
         turns,
         mode=mode,
-        options=for_the_prompt({k: v for k, v in options.items() if k not in PROMPT_OPTIONS}, format),
+        options=for_the_prompt({k: v for k, v in options.items() if k not in apart}, format),
         macros=macros_of(card, persona, clock, dice),
         lore=lore.lore() if format.uses_card else (),
         note=chosen.note,

@@ -8,24 +8,24 @@ from dataclasses import replace
 from typing import Self, TypedDict, Unpack
 
 from cards.card import Card, card_from_document
-from chat.counting import TokenCounts
 from chat.engine.surface import EngineSurface
 from chat.events import ReplyFailed, ReplyFinished, SessionEvent
+from chat.idle import Idle
 from chat.ids import new_id, now
 from chat.inspector import Inspector
 from chat.landing import Landing
-from chat.lore import LoreMemory
-from chat.output import RepetitionWatch, keep_output_options, thinking_room
-from chat.prompting import greetings_of, known_options, prompt_of, turns_of
+from chat.output import RepetitionWatch, keep_output_options
+from chat.prompting import greetings_of, known_options
 from chat.records import Chat, OpenChat
 from chat.replying import Reply, one_line
 from chat.rows import new_message, worded
 from chat.seeds import Seeds
 from chat.store import Store, StoreError
 from chat.tree import Generation, Message, Tree
+from chat.windows import Windows
 from presets.format import PromptFormat
 from presets.sampling import Sampling
-from presets.values import Budget, Mode, Persona, Prompt
+from presets.values import Mode, Persona, Prompt
 
 MAX_TOKENS = 400
 """Length of a reply, in tokens, when nothing else is asked for."""
@@ -92,8 +92,8 @@ class Session:
         self.inspector = Inspector()
         self._lock = threading.RLock()
         self.repetition = RepetitionWatch()
-        self._counts = TokenCounts()
-        self._lore = LoreMemory()
+        self.windows = Windows(self)
+        self.idle = Idle(self)
         self._reply: Reply | None = None
         self._landing = Landing(store)
         keep_output_options(self)
@@ -201,27 +201,7 @@ class Session:
 
     def prompt_for(self, path: list[Message], mode: Mode) -> Prompt:
         """The prompt for the next turn after another path. Raises PromptTooLong, ValueError, EngineError."""
-        return prompt_of(
-            self.card,
-            self.persona,
-            self.format,
-            turns_of(path, thoughts=self.options.get("thoughts") == "on"),
-            mode,
-            options=known_options(self.options, self.format),
-            clock=self.chat.created,
-            dice=self.chat.dice,
-            budget=self._budget(),
-            window=self.chat.window,
-            memory=self._lore,
-        )
-
-    def _budget(self) -> Budget | None:
-        engine = self.engine
-        if engine is None or engine.loaded is None or not engine.loaded.context:
-            return None
-        context = engine.loaded.context
-        room = context - self.reply_tokens - thinking_room(self.options, context)
-        return Budget(room, lambda segments: self._counts.count(engine, segments))
+        return self.windows.prompt(path, mode)
 
     # What the user does. Each is in the store when it returns; each raises StoreError. -------------------
 

@@ -12,7 +12,15 @@ from typing import Final, Literal, cast
 from presets.output.options import OUTPUT_OPTIONS
 from presets.values import NOTE_DEPTH, AuthorsNote, Role
 
-__all__ = ["CHAT_OPTIONS", "PROMPT_OPTIONS", "AnyText", "Numbers", "PromptOptions", "written_role"]
+__all__ = [
+    "CHAT_OPTIONS",
+    "PROMPT_OPTIONS",
+    "READING_OPTIONS",
+    "AnyText",
+    "Numbers",
+    "PromptOptions",
+    "written_role",
+]
 
 LoreWay = Literal["faithful", "cache-friendly"]
 
@@ -61,7 +69,14 @@ PROMPT_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 """Their values, the default first."""
 
-CHAT_OPTIONS: Final[dict[str, tuple[str, ...]]] = {**OUTPUT_OPTIONS, **PROMPT_OPTIONS}
+READING_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "read_ahead": ("on", "off"),
+    "shift": ("off", "on"),
+}
+"""How prompts are read: what is being typed is read ahead where reading is slow; when the oldest turns leave,
+what stays is moved up in the cache instead of being read again, which is approximate."""
+
+CHAT_OPTIONS: Final[dict[str, tuple[str, ...]]] = {**OUTPUT_OPTIONS, **PROMPT_OPTIONS, **READING_OPTIONS}
 """All options that do not depend on the format."""
 
 _ROLES: Final[dict[str, Role]] = {"assistant": "char", "model": "char", "narrator": "system"}

@@ -283,9 +283,9 @@ def test_thinking_that_is_long_enough_is_closed(store: Store) -> None:
 
 def test_room_is_kept_for_thinking(store: Store) -> None:
     one = session(store, context=2048, max_tokens=200)
-    budget = one._budget()
+    budget = one.windows.budget()
     one.options["think"] = "300"
-    other = one._budget()
+    other = one.windows.budget()
     assert budget is not None
     assert other is not None
     assert (budget.tokens, other.tokens) == (1848, 1548)

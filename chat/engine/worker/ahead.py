@@ -65,6 +65,10 @@ def prepare(
 ) -> Prepared:
     """Reads a prompt ahead. Raises GenerateError for one that does not fit into the context."""
     started = time.monotonic()
+    if not request.spans:
+        if slots.prepared is not None:
+            slots.drop(slots.prepared)
+        return Prepared(id=request.id, evaluated=0, whole=True)
     sequence = slots.best(prompt) if request.purpose == "draft" else _second(slots, prompt)
     if sequence is None:
         return Prepared(id=request.id, evaluated=0, whole=False, room=False)

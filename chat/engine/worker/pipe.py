@@ -33,6 +33,7 @@ class Pipe:
         self._write_lock = threading.Lock()
         self._state_lock = threading.Lock()
         self._current: Work | None = None
+        self._unanswered: dict[int, Work] = {}
         self._cancelled_early: set[int] = set()
         self.cancelled = False
         """Whether the request that is worked on should end early."""
@@ -61,6 +62,8 @@ class Pipe:
     def finished(self) -> None:
         """The request that was taken is answered."""
         with self._state_lock:
+            if self._current is not None:
+                self._unanswered.pop(self._current.id, None)
             self._current = None
 
     def send(self, event: BaseModel) -> None:
@@ -100,8 +103,7 @@ class Pipe:
                 elif isinstance(request, Cancel):
                     self._cancel(request.id)
                 elif not (isinstance(request, Count) and self._queue.empty() and self.answer_aside(request)):
-                    self._queue.put(request)
-                    self._preempt()
+                    self._enqueue(request)
         self.on_cancel()  # a backend that is told to stop leaves its device in order
         os._exit(0)
 
@@ -113,12 +115,18 @@ class Pipe:
             else:
                 self._cancelled_early.add(id)
 
-    def _preempt(self) -> None:
-        """Something waits: what is only read ahead makes way for it."""
+    def _enqueue(self, request: Work) -> None:
+        """What is only read ahead makes way for what comes after it; behind anything else it is not even
+        begun, since it may be out of date by then."""
         with self._state_lock:
+            busy = any(not isinstance(one, Prepare) for one in self._unanswered.values())
+            if isinstance(request, Prepare) and busy:
+                self._cancelled_early.add(request.id)
+            self._unanswered[request.id] = request
             if isinstance(self._current, Prepare):
                 self.cancelled = True
                 self.on_cancel()
+            self._queue.put(request)
 
     def _refuse(self, line: bytes, error: ValidationError) -> None:
         """An impossible request: the places are named, the values (prompt text among them) are not."""
