@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tavern_card
 from PIL import Image
 
 from cards.avatar import with_avatar
@@ -303,3 +304,65 @@ def test_a_written_path(text: str, parts: tuple[Any, ...]) -> None:
 def test_no_path(text: str) -> None:
     with pytest.raises(ValueError, match="no path"):
         parsed_path(text)
+
+
+# Other programs' readers --------------------------------------------------------------------------------
+
+
+def strict(data: bytes) -> dict[str, Any]:
+    """The document in the first tEXt chunk with the keyword chara; every checksum must be right."""
+    position, found = 8, None
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind, body = data[position + 4 : position + 8], data[position + 8 : position + 8 + length]
+        assert int.from_bytes(data[position + 8 + length :][:4], "big") == zlib.crc32(kind + body)
+        keyword, _, value = body.partition(b"\0")
+        if kind == b"tEXt" and keyword == b"chara" and found is None:
+            found = json.loads(base64.b64decode(value, validate=True))
+        position += 12 + length
+    assert found is not None
+    return dict(found)
+
+
+USED = {
+    "personality": "calm",
+    "scenario": "A harbour.",
+    "mes_example": "<START>\n{{char}}: Hm.",
+    "creator_notes": "n",
+    "system_prompt": "s",
+    "post_history_instructions": "p",
+    "alternate_greetings": ["Oh."],
+    "tags": ["sea"],
+    "creator": "me",
+    "character_version": "2",
+}
+PYGMALION = {"char_name": "Vesna", "char_persona": "A keeper.", "char_greeting": "Late again."}
+SOURCES: dict[str, bytes] = {
+    "v1": json.dumps({**FIELDS, "scenario": "A harbour."}).encode(),
+    "v2": png(v2(**USED)),
+    "v3": png(v3(**USED)),
+    "pygmalion": json.dumps(PYGMALION).encode(),
+    "charx": charx(v3(**USED), icon=blank_png()),
+    "webp": webp(json.dumps(v2(**USED)).encode()),
+    "yaml": YAML.encode(),
+    "byaf": byaf(),
+}
+
+
+@pytest.mark.parametrize("change", ["edited", "converted", "put into a PNG"])
+@pytest.mark.parametrize("data", SOURCES.values(), ids=SOURCES.keys())
+def test_every_reader_sees_the_same(data: bytes, change: str) -> None:
+    card = read(data)
+    if change == "edited":
+        card = card.edited("first_mes", "“Späť?” 😀")
+    out = export_card(card, "png", spec=3 if change != "edited" else None)
+    ours = read(out)
+    chara = strict(out)
+    assert json.loads(base64.b64decode(Image.open(io.BytesIO(out)).info["chara"])) == chara
+    theirs = tavern_card.parse_png_card(out)["data"]
+    for name in (*FIELDS, *USED):
+        value = getattr(card, name)
+        assert getattr(ours, name) == value
+        assert chara["data"][name] == theirs[name] == value
+    assert {name: chara[name] for name in FIELDS} == {name: getattr(card, name) for name in FIELDS}
+    assert chara["spec"] == "chara_card_v2"
