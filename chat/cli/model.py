@@ -98,6 +98,7 @@ def _values(file: ModelFile, settings: Settings, presets: PresetLibrary, free: i
         "memory_needed": fit.needed if usable else None,
         "memory_free": fit.free,
         "memory": str(fit) if usable else None,
+        "plan": str(fit.plan) if usable else None,
         "program": file.program or None,
         "demo": file.demo,
         "last": file.path == settings.last_model,

@@ -123,7 +123,8 @@ class Generate(_Line):
 class Prepare(_Line):
     """Reads a prompt ahead while nothing else is to be done; any other request but a Count ends it early.
 
-    What was read stays: asked again, it goes on where it stopped.
+    What was read stays: asked again, it goes on where it stopped. Without spans, what was read for `next` is
+    dropped.
     """
 
     op: Literal["prepare"] = "prepare"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from chat.engine.needs import Needs
 from chat.models.headers import Headers, Summary
 from chat.models.memory import Fit, fit
 from chat.models.places import ollama_name
@@ -51,12 +52,12 @@ class ModelFile:
     """All files of a split model, in order; empty when it is one file."""
     writes_text: bool = True
     """False for a whole GGUF that is something else: an adapter, a projector for pictures, an encoder."""
-    cache_per_token: int | None = None
-    """Bytes of an f16 cache for one token; None when the header does not say."""
+    needs: Needs | None = None
+    """What all parts together take in memory; None when the file cannot be read."""
 
     def fit(self, free: int | None) -> Fit:
         """Whether it fits in `free` bytes."""
-        return fit(self.size, self.cache_per_token, self.context_trained, free)
+        return fit(self.needs or Needs(weights=()), free)
 
 
 def described(path: Path, headers: Headers, program: str = "") -> ModelFile:
@@ -78,7 +79,7 @@ def described(path: Path, headers: Headers, program: str = "") -> ModelFile:
         demo=DEMO_PACKAGE in path.parts,
         program=program,
         label=name or path.name,
-        cache_per_token=summary.cache_per_token,
+        needs=summary.needs,
     )
     if summary.split_count > 1 and file.problem is None:
         return _whole(file, summary, headers)
@@ -127,12 +128,13 @@ def _whole(first: ModelFile, summary: Summary, headers: Headers) -> ModelFile:
         first.path.with_name(f"{found[1]}{number:05}{found[3]}")
         for number in range(1, summary.split_count + 1)
     )
-    size, problem = summary.size, None
+    size, problem, needs = summary.size, None, summary.needs
     for number, path in enumerate(paths[1:], 1):
         part = headers.summary(path)
         size += part.size
+        needs = needs.with_part(part.needs) if needs and part.needs else None
         problem = problem or _problem_of_part(path, part, number, summary.split_count)
-    return replace(first, size=size, parts=paths, problem=problem)
+    return replace(first, size=size, parts=paths, problem=problem, needs=needs)
 
 
 def _problem_of_part(path: Path, part: Summary, number: int, count: int) -> str | None:

@@ -16,13 +16,14 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from chat.engine.needs import Needs, needs_of
 from chat.files import make_private_folder, write_atomically
 from chat.gguf import GGUFError, GGUFHeader, read_header
 from presets.matching import ModelFacts
 
 __all__ = ["Headers", "Summary", "facts_of", "summary_of"]
 
-VERSION = 1
+VERSION = 2
 """Of the cache file; another one is read as empty."""
 MAX_CACHE = 32 << 20
 """Bytes; a larger cache file is not ours."""
@@ -46,8 +47,8 @@ class Summary:
     quantization: str = ""
     context: int | None = None
     layers: int | None = None
-    cache_per_token: int | None = None
-    """Bytes that one token takes in an f16 cache, all layers together."""
+    needs: Needs | None = None
+    """What it takes in memory; None when the file cannot be read."""
     vocabulary: int | None = None
     tensors: int = 0
     split_count: int = 1
@@ -76,7 +77,7 @@ def summary_of(path: Path) -> Summary:
         quantization=header.quantization,
         context=header.number("{arch}.context_length"),
         layers=header.number("{arch}.block_count"),
-        cache_per_token=_cache_per_token(header),
+        needs=needs_of(header),
         vocabulary=header.lengths.get("tokenizer.ggml.tokens"),
         tensors=len(header.tensors),
         split_count=header.number("split.count") or 1,
@@ -115,21 +116,6 @@ def _problem(header: GGUFHeader) -> str | None:
     if header.defect:
         return f"damaged: {header.defect}; download it again"
     return None
-
-
-def _cache_per_token(header: GGUFHeader) -> int | None:
-    """2 bytes for each key and each value of every layer; None where the header is silent."""
-    layers = header.number("{arch}.block_count")
-    heads = header.number("{arch}.attention.head_count")
-    width = header.number("{arch}.embedding_length")
-    per_head = width // heads if width and heads else 0
-    keys = header.number("{arch}.attention.key_length") or per_head
-    values = header.number("{arch}.attention.value_length") or per_head
-    shared = header.numbers("{arch}.attention.head_count_kv") or ([heads] if heads else [])
-    if not layers or not shared or not keys:
-        return None
-    of_all_layers = sum(shared) if len(shared) == layers else max(shared) * layers
-    return 2 * of_all_layers * (keys + values)
 
 
 @dataclass(slots=True)

@@ -13,8 +13,8 @@ import pytest
 
 from chat.engine import process
 from chat.engine.client import Engine, EngineError, smaller_plan
+from chat.engine.machine import writing_threads
 from chat.engine.protocol import Loaded, Loading, Span
-from chat.engine.worker import offload
 from presets.sampling import Sampling
 
 
@@ -35,7 +35,7 @@ def test_loading_tells_its_progress_and_the_model(engine: Engine, tiny_model: Pa
         32000,
     )
     assert (loaded.bos, loaded.eos, loaded.notes) == ("<s>", "</s>", [])
-    assert loaded.threads == offload.available_threads()
+    assert loaded.threads == writing_threads()
     if loaded.gpu_layers == 0:
         assert loaded.device == "CPU"
 
@@ -206,32 +206,6 @@ def test_the_log_is_private_and_speaks_of_the_model_only(engine: Engine, tiny_mo
 # Layers on a GPU --------------------------------------------------------------------------------------------
 
 GIB = 1 << 30
-SEVEN_B = offload.Sizes(file_bytes=4 * GIB, layers=32, cache_per_token=512 * 1024, vocabulary=32000)
-
-
-@pytest.mark.parametrize(
-    ("free", "context", "least", "most"),
-    [
-        ([], 4096, 0, 0),
-        ([GIB], 4096, 0, 0),
-        ([4 * GIB], 4096, 8, 20),
-        ([12 * GIB], 4096, 33, 33),
-        ([8 * GIB], 16_384, 12, 25),
-        ([6 * GIB, 6 * GIB], 4096, 33, 33),
-    ],
-)
-def test_the_estimate_is_safe(free: list[int], context: int, least: int, most: int) -> None:
-    layers = offload.fitting_layers(SEVEN_B, context, free)
-    assert least <= layers <= most
-    share = layers / (SEVEN_B.layers + 1) * (SEVEN_B.file_bytes + context * SEVEN_B.cache_per_token)
-    assert share <= max(0, sum(free) - GIB * len(free))
-
-
-def test_the_context_shrinks_to_what_memory_holds() -> None:
-    assert offload.fitting_context(SEVEN_B, 16_384, 32 * GIB) == 16_384
-    assert offload.fitting_context(SEVEN_B, 16_384, 6 * GIB) == 4096
-    assert offload.fitting_context(SEVEN_B, 16_384, GIB) == 2048
-    assert offload.fitting_context(SEVEN_B, 16_384, None) == 16_384
 
 
 def test_plans_become_smaller_by_a_fifth() -> None:

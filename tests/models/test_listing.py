@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from chat import models
+from chat.engine.needs import Needs
 from chat.models import ModelError, describe, find_model, headers, known_models
 from chat.models.headers import Headers, summary_of
-from chat.models.memory import BUFFERS, fit, free_memory
+from chat.models.memory import fit, free_memory
 from chat.models.places import kcpps_models, other_programs
 from chat.settings import Folders, Settings
 
@@ -251,7 +252,7 @@ def test_a_second_listing_reads_no_header(
         lambda text: "not json",
         lambda text: "[]",
         lambda text: "[" * 100_000,
-        lambda text: text.replace('"version": 1', '"version": 99'),
+        lambda text: text.replace('"version": 2', '"version": 99'),
         lambda text: text.replace('"layers": 2', '"layers": "two"'),
         lambda text: text.replace('"quantization": "Q4_K_M"', '"quantization": {"a": 1}'),
         lambda text: text.replace('"facts": {', '"facts": {"more": 1, '),
@@ -286,30 +287,36 @@ def test_five_hundred_models_are_listed_quickly_the_second_time(tiny_gguf: Tiny)
 
 
 @pytest.mark.parametrize(
-    ("size", "each", "trained", "free", "verdict", "context"),
+    ("each", "trained", "free", "verdict", "context"),
     [
-        (4_000_000_000, 131_072, 32_768, 16_000_000_000, "yes", 16_384),
-        (4_000_000_000, 131_072, 4_096, 16_000_000_000, "yes", 4_096),
-        (4_000_000_000, 524_288, 32_768, 8_000_000_000, "shorter", 4_096),
-        (4_000_000_000, 524_288, 32_768, 5_000_000_000, "no", 16_384),
-        (4_000_000_000, None, None, 16_000_000_000, "yes", 16_384),
-        (4_000_000_000, 0, None, 3_000_000_000, "no", 16_384),
-        (4_000_000_000, 131_072, 8_192, None, None, 8_192),
+        (131_072, 32_768, 16_000_000_000, "yes", 16_384),
+        (131_072, 4_096, 16_000_000_000, "yes", 4_096),
+        (524_288, 32_768, 8_000_000_000, "shorter", 8_192),
+        (524_288, 32_768, 4_000_000_000, "no", 2_048),
+        (0, None, 16_000_000_000, "yes", 16_384),
+        (0, None, 3_000_000_000, "no", 2_048),
+        (131_072, 8_192, None, None, 8_192),
     ],
 )
-def test_the_estimate_is_file_cache_and_buffers(
-    size: int, each: int | None, trained: int | None, free: int | None, verdict: str | None, context: int
+def test_the_estimate_is_the_engines_plan_for_main_memory(
+    each: int, trained: int | None, free: int | None, verdict: str | None, context: int
 ) -> None:
-    found = fit(size, each, trained, free)
+    layer = each // 32 // 4
+    needs = Needs(
+        (125_000_000,) * 32, keys=(layer,) * 32, values=(layer,) * 32, head=64, context=trained or 0
+    )
+    found = fit(needs, free)
     assert (found.verdict, found.context) == (verdict, context)
-    if each is not None:
-        assert found.needed == size + each * context + BUFFERS
+    assert found.needed == found.plan.main.total
+    assert found.needed > 32 * 125_000_000
     assert "GB" in str(found) or "fits" in str(found)
 
 
 def test_the_cache_of_a_token_is_counted_from_the_header(tmp_path: Path, tiny_gguf: Tiny) -> None:
     file = describe(tiny_gguf(tmp_path / "m.gguf"))
-    assert file.cache_per_token == 2 * 2 * 2 * 2 * 16  # bytes, keys and values, layers, heads, values each
+    assert file.needs is not None
+    per_token = sum(file.needs.cache(layer, 1, "f16") for layer in range(file.needs.blocks))
+    assert per_token == 2 * 2 * 2 * 2 * 16  # bytes, keys and values, layers, heads, values each
     free = free_memory()
     assert free is None or free > 0
 
@@ -319,7 +326,8 @@ def test_info_says_all_that_list_says(rpchat: Rpchat, tmp_path: Path, tiny_gguf:
     found = rpchat("model", "info", paths[0], "--json").json
     assert found["parts"] == [str(path) for path in paths]
     assert (found["fits"], found["fits_context"], found["context"]) == ("yes", 4096, 4096)
-    assert found["memory_needed"] > BUFFERS
+    assert found["memory_needed"] > found["size"]
+    assert found["plan"].startswith("weights ")
     lines = rpchat("model", "info", paths[0]).out
     assert "memory" in lines
     assert "fits" in lines

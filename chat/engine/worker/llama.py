@@ -11,12 +11,22 @@ import llama_cpp.llama_cpp as api
 import numpy as np
 import numpy.typing as npt
 
+from chat.engine.protocol import CacheType, FlashAttention
+from chat.engine.worker.offload import experts_in_main_memory
+
 __all__ = ["ABORTED", "NO_ROOM", "Context", "Model", "initialize"]
 
 NO_ROOM = 1
 """llama_decode: the cache has no free cells for the batch."""
 ABORTED = 2
 """llama_decode: the abort callback said so."""
+
+PARTIAL = api.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+
+CACHE_TYPES: dict[CacheType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}
+"""ggml_type."""
+FLASH_TYPES: dict[FlashAttention, int] = {"auto": -1, "off": 0, "on": 1}
+"""llama_flash_attn_type."""
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,11 +44,20 @@ class Model:
     """
 
     def __init__(
-        self, path: str, gpu_layers: int, vocabulary_only: bool, progress: Callable[[float], bool]
+        self,
+        path: str,
+        gpu_layers: int,
+        vocabulary_only: bool,
+        progress: Callable[[float], bool],
+        experts_aside: int = 0,
     ) -> None:
+        """`experts_aside`: so many layers, from the first, keep their experts in main memory."""
         parameters = api.llama_model_default_params()
         parameters.n_gpu_layers = gpu_layers
         parameters.vocab_only = vocabulary_only
+        aside = experts_in_main_memory(experts_aside)
+        if aside is not None:
+            parameters.tensor_buft_overrides = ctypes.cast(aside, ctypes.c_void_p)
         callback = api.llama_progress_callback(lambda fraction, _data: progress(fraction))
         parameters.progress_callback = callback
         self.handle: Any = api.llama_model_load_from_file(path.encode(), parameters)
@@ -61,6 +80,11 @@ class Model:
         return int(api.llama_model_n_layer(self.handle))
 
     @property
+    def width(self) -> int:
+        """Numbers in an embedding."""
+        return int(api.llama_model_n_embd(self.handle))
+
+    @property
     def sliding_window(self) -> int:
         """Tokens that sliding attention layers look back on; 0 without any."""
         return int(api.llama_model_n_swa(self.handle))
@@ -71,13 +95,19 @@ class Model:
         return int(api.llama_model_size(self.handle))
 
     @property
-    def writes_text(self) -> bool:
-        """Whether it can write token by token: not an encoder, not a diffusion model."""
-        return bool(
-            api.llama_model_has_decoder(self.handle)
-            and not api.llama_model_has_encoder(self.handle)
-            and not api.llama_model_is_diffusion(self.handle)
-        )
+    def encodes(self) -> bool:
+        """Whether it has an encoder: it reads with another half than it writes with, or writes nothing."""
+        return bool(api.llama_model_has_encoder(self.handle) or not api.llama_model_has_decoder(self.handle))
+
+    @property
+    def diffuses(self) -> bool:
+        """Whether it writes all of a text at once, not token by token."""
+        return bool(api.llama_model_is_diffusion(self.handle))
+
+    @property
+    def has_state(self) -> bool:
+        """Whether layers of it have a recurrent state, which cannot go back."""
+        return bool(api.llama_model_is_recurrent(self.handle) or api.llama_model_is_hybrid(self.handle))
 
     def metadata(self, key: str) -> str:
         """A value of the GGUF header as text, empty if there is none. `{arch}` stands for the
@@ -118,10 +148,24 @@ class Context:
     """
 
     def __init__(
-        self, model: Model, size: int, threads: int, batch: int, sequences: int, cells: int | None = None
+        self,
+        model: Model,
+        size: int,
+        threads: int,
+        batch: int,
+        sequences: int,
+        cells: int | None = None,
+        *,
+        threads_reading: int | None = None,
+        cache_type: CacheType = "f16",
+        flash_attention: FlashAttention = "auto",
+        full_window: bool = False,
     ) -> None:
         """`size` tokens are what one prompt and its reply may fill; `cells`, when more, hold what else stands
-        beside them: another sequence that is being prepared, or several replies to one prompt."""
+        beside them: another sequence that is being prepared, or several replies to one prompt.
+
+        `full_window`: layers with sliding attention keep all of it, so that they can go back.
+        """
         self._abort = ctypes.create_string_buffer(2)
         parameters = api.llama_context_default_params()
         parameters.n_ctx = max(size, cells or 0)
@@ -130,8 +174,10 @@ class Context:
         parameters.n_seq_max = sequences
         parameters.kv_unified = True
         parameters.n_threads = threads
-        parameters.n_threads_batch = threads
-        parameters.flash_attn_type = api.LLAMA_FLASH_ATTN_TYPE_AUTO
+        parameters.n_threads_batch = threads_reading or threads
+        parameters.flash_attn_type = FLASH_TYPES[flash_attention]
+        parameters.type_k = parameters.type_v = CACHE_TYPES[cache_type]
+        parameters.swa_full = full_window
         parameters.abort_callback = ctypes.cast(_strlen(), api.ggml_abort_callback)
         parameters.abort_callback_data = ctypes.addressof(self._abort)
         self.handle: Any = api.llama_init_from_model(model.handle, parameters)
@@ -141,6 +187,8 @@ class Context:
         self.size = min(size, int(api.llama_n_ctx(self.handle)))
         self.cells = int(api.llama_n_ctx(self.handle))
         self.sequences = sequences
+        self.checkpointed = model.has_state or (model.sliding_window > 0 and not full_window)
+        """Whether going back needs a snapshot of the state."""
         self.batch_size = batch
         self.vocabulary = int(api.llama_vocab_n_tokens(model.vocab))
         self._memory: Any = api.llama_get_memory(self.handle)
@@ -230,6 +278,10 @@ class Context:
         """Moves all tokens from a position on by so many; the keys are turned on the next decode."""
         api.llama_memory_seq_add(self._memory, sequence, start, -1, by)
 
+    def cut(self, sequence: int, start: int, end: int) -> bool:
+        """Forgets a sequence from a position up to another; False where the model cannot."""
+        return bool(api.llama_memory_seq_rm(self._memory, sequence, start, end))
+
     def remove(self, sequence: int, start: int) -> bool:
         """Forgets a sequence from a position on; False where the model can only forget everything."""
         return bool(api.llama_memory_seq_rm(self._memory, sequence, start, -1))
@@ -237,6 +289,20 @@ class Context:
     def clear(self, sequence: int) -> None:
         """Forgets a whole sequence."""
         api.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def snapshot(self, sequence: int) -> bytes:
+        """What of a sequence's state cannot be had by going back: recurrent states, sliding windows. Empty
+        when llama.cpp gives none."""
+        size = int(api.llama_state_seq_get_size_ext(self.handle, sequence, PARTIAL))
+        buffer = (ctypes.c_uint8 * size)()
+        written = int(api.llama_state_seq_get_data_ext(self.handle, buffer, size, sequence, PARTIAL))
+        return bytes(buffer) if written == size else b""
+
+    def restore(self, sequence: int, snapshot: bytes) -> bool:
+        """Puts a snapshot back; False when llama.cpp refuses it, and then the sequence is to be cleared."""
+        buffer = (ctypes.c_uint8 * len(snapshot)).from_buffer_copy(snapshot)
+        read = api.llama_state_seq_set_data_ext(self.handle, buffer, len(snapshot), sequence, PARTIAL)
+        return int(read) == len(snapshot)
 
     def first_position(self, sequence: int) -> int:
         """The oldest position that is still there, -1 when none is. Sliding windows lose their oldest."""

@@ -1,55 +1,27 @@
-"""Devices, their free memory, and a safe guess of how many layers fit on the GPU and how much context in
-memory."""
+"""The devices that this build of llama.cpp can use, and their free memory."""
 
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import llama_cpp.llama_cpp as api
 from llama_cpp._ggml import libggml
 
+from chat.engine.machine import free_memory
+from chat.engine.planning import Machine
 from chat.engine.protocol import Device
 
-__all__ = [
-    "Sizes",
-    "available_threads",
-    "devices",
-    "fitting_context",
-    "fitting_layers",
-    "free_memory",
-    "gpus",
-]
+__all__ = ["devices", "experts_in_main_memory", "machine"]
 
-GIB = 1 << 30
-
-MARGIN = GIB
-"""Left free on each GPU: the driver, the screen, and what the estimate does not know."""
-
-BATCH = 512
+INTEGRATED = 2
+"""Of the kinds below."""
+APPLE = sys.platform == "darwin"
+"""Every GPU there shares its memory with the CPU."""
 
 KINDS: dict[int, Literal["cpu", "gpu", "accelerator"]] = {0: "cpu", 1: "gpu", 2: "gpu", 3: "accelerator"}
 """ggml_backend_dev_type: CPU, GPU, integrated GPU, accelerator."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What a model needs, from its header."""
-
-    file_bytes: int
-    layers: int
-    cache_per_token: int
-    """Bytes in all layers, keys and values in f16."""
-    vocabulary: int
-
-    @property
-    def compute(self) -> int:
-        """A guess of the compute buffers in bytes: the logits of a batch, and the rest."""
-        return self.vocabulary * BATCH * 4 + 300 * (1 << 20)
 
 
 def _prototype(name: str, result: object, *arguments: object) -> ctypes._NamedFuncPointer:
@@ -77,6 +49,7 @@ def devices() -> list[Device]:
                 name=(name(handle) or b"").decode("utf-8", "replace"),
                 description=(description(handle) or b"").decode("utf-8", "replace").strip(),
                 kind=KINDS.get(kind(handle), "accelerator"),
+                shared=kind(handle) == INTEGRATED or APPLE,
                 memory_free=free.value,
                 memory_total=total.value,
             )
@@ -84,71 +57,25 @@ def devices() -> list[Device]:
     return found
 
 
-def gpus() -> list[Device]:
-    """The devices that layers can go to."""
-    if not api.llama_supports_gpu_offload():
-        return []
-    return [device for device in devices() if device.kind == "gpu"]
+def machine() -> Machine:
+    """What memory there is now, for a plan."""
+    return Machine.of(free_memory(), devices() if api.llama_supports_gpu_offload() else [])
 
 
-def fitting_layers(sizes: Sizes, context: int, free: list[int]) -> int:
-    """How many layers fit beside their share of the cache in GPUs with these bytes free.
+class _Override(ctypes.Structure):
+    """llama_model_tensor_buft_override."""
 
-    The output layer counts as one more. Every layer is taken to be as large as the average, and a margin is
-    left on every device, so the number is rather too small; loading steps down from it when it fails all the
-    same.
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def experts_in_main_memory(layers: int) -> ctypes.Array[_Override] | None:
+    """What tells llama.cpp to keep the experts of the first layers in main memory; None for no layer.
+
+    The array ends with an empty row, and must live until the model is loaded.
     """
-    room = sum(max(0, bytes_free - MARGIN) for bytes_free in free) - sizes.compute
-    if room <= 0 or sizes.layers <= 0:
-        return 0
-    each = sizes.file_bytes / (sizes.layers + 1) + sizes.cache_per_token * context / sizes.layers
-    return min(sizes.layers + 1, int(room / each))
-
-
-def fitting_context(sizes: Sizes, wanted: int, free: int | None) -> int:
-    """The largest of wanted, wanted/2 ... whose cache takes at most half of the free bytes, not under
-    2048."""
-    context = wanted
-    while free is not None and context > 2048 and context * sizes.cache_per_token > free // 2:
-        context //= 2
-    return context
-
-
-def free_memory() -> int | None:
-    """Bytes of main memory that can be had now; None where the system does not say."""
-    limits = [limit for limit in (_meminfo(), _cgroup_room()) if limit is not None]
-    return min(limits) if limits else None
-
-
-def _meminfo() -> int | None:
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
+    if layers <= 0:
         return None
-    return None
-
-
-def _cgroup_room() -> int | None:
-    folder = Path("/sys/fs/cgroup")
-    try:
-        limit = (folder / "memory.max").read_text().strip()
-        used = int((folder / "memory.current").read_text())
-    except (OSError, ValueError):
-        return None
-    return None if limit == "max" else max(0, int(limit) - used)
-
-
-def available_threads() -> int:
-    """Cores that this process may use: its affinity, and in a container its share of time."""
-    if sys.platform == "linux":
-        cores = len(os.sched_getaffinity(0))
-        try:
-            quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-            if quota != "max":
-                cores = min(cores, max(1, round(int(quota) / int(period))))
-        except (OSError, ValueError):
-            pass
-        return cores
-    return os.cpu_count() or 1
+    numbers = "|".join(map(str, range(layers)))
+    pattern = rf"^blk\.({numbers})\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+    buffer_type = _prototype("ggml_backend_cpu_buffer_type", ctypes.c_void_p)()
+    return (_Override * 2)(_Override(pattern.encode(), buffer_type), _Override(None, None))

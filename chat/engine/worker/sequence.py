@@ -48,7 +48,7 @@ class LiveSequence:
     def keep(self, length: int) -> int:
         """Forgets all but the first tokens; returns how many are left, none where a model cannot go back."""
         context, number = self.context, self.number
-        if length and self.sliding_window:
+        if length and self.sliding_window and context.checkpointed:
             oldest_needed = max(0, length - self.sliding_window)
             if context.first_position(number) > oldest_needed:
                 length = 0

@@ -12,7 +12,10 @@ import llama_cpp
 import llama_cpp.llama_cpp as api
 
 from chat.engine.costs import memory_peak
+from chat.engine.planning import Plan
 from chat.engine.protocol import (
+    Adapt,
+    Adapted,
     Build,
     Count,
     Counted,
@@ -79,6 +82,8 @@ class Server:
     def _answer(self, request: Work) -> None:
         if isinstance(request, Load):
             self._load(request)
+        elif isinstance(request, Adapt):
+            self._adapt(request)
         elif isinstance(request, Count):
             self._count(request)
         elif isinstance(request, Generate):
@@ -87,6 +92,8 @@ class Server:
             self._prepare(request)
         elif isinstance(request, Swipes):
             self._swipes(request)
+        elif isinstance(request, SaveState | RestoreState):
+            self._state(request)
         else:
             self._describe(request)
 
@@ -99,12 +106,18 @@ class Server:
     def _load(self, request: Load) -> None:
         told = 0.0
 
-        def progress(fraction: float, layers: int) -> None:
+        def progress(fraction: float, plan: Plan) -> None:
             nonlocal told
             now = time.monotonic()
             if fraction in (0.0, 1.0) or now - told >= PROGRESS_SECONDS:
                 told = now
-                self._pipe.send(Loading(id=request.id, fraction=min(fraction, 1.0), gpu_layers=layers))
+                event = Loading(
+                    id=request.id,
+                    fraction=min(fraction, 1.0),
+                    gpu_layers=plan.layers,
+                    gpu_bytes=plan.gpu_bytes,
+                )
+                self._pipe.send(event)
 
         with self._model_lock:
             if self._loaded is not None:
@@ -112,14 +125,21 @@ class Server:
                 loaded.close()
             loaded = load(request, progress, lambda: self._pipe.cancelled)
             self._loaded = loaded
-            if loaded.context is not None:
-                self._slots = Slots(
-                    loaded.context,
-                    loaded.vocabulary,
-                    sliding_window=loaded.model.sliding_window,
-                    on_gpu=loaded.described.gpu_layers > 0,
-                )
+            self._slots = _slots(loaded)
         self._pipe.send(loaded.described)
+
+    def _adapt(self, request: Adapt) -> None:
+        with self._model_lock:
+            if self._loaded is None:
+                raise GenerateError("request", "No model is loaded.")
+            try:
+                self._loaded.adapt(request.adapters)
+            except MemoryError as error:
+                message = "There is not memory enough for the adapters; load the model again."
+                raise GenerateError("memory", message) from error
+            finally:
+                self._slots = _slots(self._loaded)
+        self._pipe.send(Adapted(id=request.id, adapters=self._loaded.described.adapters))
 
     def _count(self, request: Count) -> None:
         if self._loaded is None:
@@ -197,6 +217,18 @@ class Server:
         slots = self._slots
         if slots is not None:
             slots.context.resume()
+
+
+def _slots(loaded: LoadedModel) -> Slots | None:
+    """Empty sequences in a model's context; None where it has none."""
+    if loaded.context is None:
+        return None
+    return Slots(
+        loaded.context,
+        loaded.vocabulary,
+        sliding_window=loaded.model.sliding_window,
+        on_gpu=loaded.described.gpu_layers > 0,
+    )
 
 
 class _Listener:
