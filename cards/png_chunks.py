@@ -114,7 +114,11 @@ def text_chunks(data: bytes, keywords: tuple[str, ...] | None = None) -> TextChu
         position = chunk.end + 4
         if chunk.kind in TEXT_KINDS:
             _read_text(data, chunk, keywords, ended, found)
-        if chunk.end > len(data):
+        if chunk.end + 4 > len(data):
+            if ended and chunk.kind not in TEXT_KINDS:
+                # Nothing is cut behind the image: whatever stands there was never a chunk.
+                position = chunk.start
+                break
             found.warnings.append(
                 CardWarning("truncated", f"the file ends inside its {chunk.kind.decode()} chunk")
             )
@@ -145,7 +149,8 @@ def _read_text(
         found.warnings.append(CardWarning("too-large", message, keyword))
         return
     checksum = int.from_bytes(data[chunk.end : chunk.end + 4], "big")
-    if checksum != zlib.crc32(memoryview(data)[chunk.start + 4 : chunk.end]):
+    whole = chunk.end + 4 <= len(data)
+    if whole and checksum != zlib.crc32(memoryview(data)[chunk.start + 4 : chunk.end]):
         found.warnings.append(CardWarning("checksum", f"checksum mismatch in the {kind} chunk", keyword))
     if ended:
         found.warnings.append(
