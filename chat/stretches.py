@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chat.counting import spans_of
-from chat.engine.protocol import Done, Reading, Text
-from chat.engine.surface import EngineSurface, Operation
+from chat.engine.protocol import Done, Reading, SwipesDone, Text
+from chat.engine.surface import Asked, EngineSurface, Operation
 from chat.events import ReadingPrompt, SessionEvent, TextAdded, TextWasThinking, ThinkingAdded
 from chat.output import meter, output_options, user_finder
 from chat.tree import Generation, Message
@@ -32,6 +32,11 @@ MOST = 40
 """Stretches of one reply at most."""
 LEAST_ROOM = 8
 """Tokens that must be free in the context for another stretch."""
+BEGINNING = 200
+"""Characters of a sibling that tell how it begins."""
+
+Begin = Callable[[Operation[Any]], None]
+"""Told of each request."""
 
 _MARKERS = {marker for pair in PAIRS for marker in (pair.open, pair.close)}
 _MARKER = re.compile("|".join(map(re.escape, sorted(_MARKERS, key=len, reverse=True))))
@@ -94,50 +99,84 @@ class Stretches:
         self._thinking_since: float | None = None
         self._message_id = "" if mode == "impersonate" else message.id
 
-    def events(self, seed: int, begin: Callable[[Operation[object]], None]) -> Iterator[SessionEvent]:
+    def events(self, seed: int, begin: Begin) -> Iterator[SessionEvent]:
         """Write it. `begin` is told of each request, so that it can be stopped."""
-        prompt: Prompt | None = self._prompt
-        inspector = self._session.inspector
-        inspector.begin(self._message_id)
+        self._session.inspector.begin(self._message_id)
+        operation = self._request(self._prompt, seed)
+        done = yield from self._stretch(operation, begin, first=True)
+        if done is not None:
+            yield from self._go_on(done, seed, begin)
+
+    def several(self, seeds: Sequence[int]) -> Operation[SwipesDone]:
+        """Ask for the first stretch of this reply, and of others to the same prompt, at once. Each of them
+        takes its own text with `push`, and goes on with `after` when that is over."""
+        spans, length = spans_of(self._prompt.segments), self._session.reply_tokens
+        asked = self._asked(self._prompt)
+        return self._engine.swipes(spans, self._sampling(), seeds=seeds, max_tokens=length, **asked)
+
+    def push(self, text: str) -> Iterator[SessionEvent]:
+        """More of the stretch under way; it should be ended as soon as `has_enough`."""
+        yield from self._told(self.output.push(text))
+        limit = self._prompt.think.limit
+        if self.output.is_thinking and limit and not self._thought_enough:
+            self._thought_enough = self._count_thinking(self.output.thinking) >= limit
+
+    @property
+    def has_enough(self) -> bool:
+        """Nothing more is wanted of the stretch under way."""
+        return bool(self.output.ended) or (self.output.is_thinking and self._thought_enough)
+
+    def after(self, done: Done, seed: int, begin: Begin) -> Iterator[SessionEvent]:
+        """What follows a stretch that was written beside others, to the reply's end."""
+        self._session.inspector.begin(self._message_id)
+        yield from self._go_on(done, seed, begin)
+
+    def _go_on(self, done: Done | None, seed: int, begin: Begin) -> Iterator[SessionEvent]:
         for number in range(MOST):
-            if prompt is None:
-                break
-            operation = self._request(prompt, seed)
-            begin(operation)
-            try:
-                yield from self._stretch(operation, first=number == 0)
-            except BaseException:
-                # Whoever was listening has gone (closed generator, Ctrl+C), or it failed: stop the model.
-                operation.cancel()
-                raise
-            done = operation.result
-            if not isinstance(done, Done):
+            if done is None:
                 return
             self.totals.add(done)
-            inspector.add(done.probs)
+            self._session.inspector.add(done.probs)
             if self.output.ended or self._stopped.is_set() or number == MOST - 1:
                 break
             pieces, prompt = self._next(done)
             yield from self._told(pieces)
+            if prompt is None:
+                break
+            done = yield from self._stretch(self._request(prompt, seed), begin, first=False)
         yield from self._told(self.output.finish())
         self._end_thinking()
 
     def _request(self, prompt: Prompt, seed: int) -> Operation[Done]:
-        session, closes = self._session, self.output.closes
         return self._engine.generate(
             spans_of(prompt.segments),
             self._sampling(),
             seed=seed,
-            max_tokens=session.reply_tokens,
-            stops=prompt.stops,
-            ban_eos=prompt.ban_eos or session.sampling.ban_eos,
-            strip_names=prompt.strip_names,
-            keep_leading_space=prompt.keep_leading_space,
-            dry_breakers=self._breakers(prompt),
-            grammar_text="" if closes else self._prompt.base_text + self.output.whole,
-            grammar_after=closes,
-            probs=session.inspector.wanted,
+            max_tokens=self._session.reply_tokens,
+            **self._asked(prompt),
         )
+
+    def _asked(self, prompt: Prompt) -> Asked:
+        session, closes = self._session, self.output.closes
+        return {
+            "stops": prompt.stops,
+            "ban_eos": prompt.ban_eos or session.sampling.ban_eos,
+            "strip_names": prompt.strip_names,
+            "keep_leading_space": prompt.keep_leading_space,
+            "dry_breakers": self._breakers(prompt),
+            "grammar_text": "" if closes else self._prompt.base_text + self.output.whole,
+            "grammar_after": closes,
+            "siblings": self._siblings(),
+            "probs": session.inspector.wanted,
+        }
+
+    def _siblings(self) -> list[str]:
+        """How the replies begin that stand where this one will; none where it has begun itself."""
+        if self._mode != "reply" or self.output.raw:
+            return []
+        beside = self._session.tree.children(self._message.parent_id)
+        made = (message for message in beside if message.generation is not None)
+        return [(message.raw or message.text)[:BEGINNING] for message in made]
 
     def _sampling(self) -> Sampling:
         """The session's; what an earlier stretch wrote counts for the minimum length."""
@@ -154,18 +193,23 @@ class Stretches:
         texts = (*names, *session.format.control, *prompt.stops)
         return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
-    def _stretch(self, operation: Operation[Done], *, first: bool) -> Iterator[SessionEvent]:
-        limit = self._prompt.think.limit
-        for event in operation:
-            if isinstance(event, Reading) and first:
-                yield ReadingPrompt(event.done, event.total, event.reused)
-            elif isinstance(event, Text):
-                yield from self._told(self.output.push(event.text))
-                thinking = self.output.is_thinking
-                if thinking and limit and not self._thought_enough:
-                    self._thought_enough = self._count_thinking(self.output.thinking) >= limit
-                if self.output.ended or (thinking and self._thought_enough):
-                    operation.cancel()
+    def _stretch(
+        self, operation: Operation[Done], begin: Begin, *, first: bool
+    ) -> Generator[SessionEvent, None, Done | None]:
+        begin(operation)
+        try:
+            for event in operation:
+                if isinstance(event, Reading) and first:
+                    yield ReadingPrompt(event.done, event.total, event.reused)
+                elif isinstance(event, Text):
+                    yield from self.push(event.text)
+                    if self.has_enough:
+                        operation.cancel()
+        except BaseException:
+            # Whoever was listening has gone (closed generator, Ctrl+C), or it failed: stop the model.
+            operation.cancel()
+            raise
+        return operation.result
 
     def _told(self, pieces: Iterable[Piece]) -> Iterator[SessionEvent]:
         if self.output.is_thinking and self._thinking_since is None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from cards.card import Card, card_from_document
-from chat import replying
+from chat import underway
 from chat.checkpoints import Checkpoints
 from chat.database import StoreError
 from chat.engine.scripted import ScriptedEngine, ScriptedReply
@@ -609,7 +609,7 @@ def test_the_wait_for_a_model_can_be_stopped_and_can_fail(store: Store) -> None:
 
 
 def test_a_worker_that_never_came_up_does_not_hang(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replying, "LOADING_GRACE", 0.1)
+    monkeypatch.setattr(underway, "LOADING_GRACE", 0.1)
     engine = ScriptedEngine(["r"], load_error="model.gguf: unknown architecture.")
     one = session(store, engine=engine)
     event = last(one.reply())
