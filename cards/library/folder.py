@@ -100,7 +100,8 @@ class CardLibrary:
         if not ref.strip():
             raise CardError("missing", "no card was named; say a file or a card's name")
         path = expanded(Path(ref))
-        if _exists(path):
+        if _exists(path) and (len(path.parts) > 1 or not path.is_dir()):
+            # A folder that happens to be called like a card is not what is meant.
             return path
         wanted = ref.casefold()
         own = _files(self.folder)

@@ -56,6 +56,8 @@ def test_a_path_comes_first(library: CardLibrary, tmp_path: Path, monkeypatch: p
     here = put(tmp_path / "work", "samuel", "Another")
     monkeypatch.chdir(tmp_path / "work")
     assert library.find("samuel").resolve() == here
+    (tmp_path / "work" / "mila").mkdir()
+    assert library.find("mila") == tmp_path / "cards" / "Mila.json"
     assert library.find(str(tmp_path / "cards" / "notes.txt")) == tmp_path / "cards" / "notes.txt"
 
 
