@@ -30,7 +30,11 @@ from chat.engine.protocol import (
     Prepare,
     Prepared,
     Purpose,
+    RestoreState,
+    SaveState,
     Span,
+    StateRestored,
+    StateSaved,
     Swipes,
     SwipesDone,
     Work,
@@ -56,7 +60,7 @@ class EngineOperation(Generic[FinalT]):
 
     def __next__(self) -> Event:
         event = next(self._events)
-        if isinstance(event, Done | Loaded | Prepared | SwipesDone):
+        if isinstance(event, Done | Loaded | Prepared | SwipesDone | StateSaved | StateRestored):
             self._result = cast(FinalT, event)
         return event
 
@@ -244,6 +248,17 @@ class Engine:
 
     def prepare(self, spans: Sequence[Span], purpose: Purpose) -> EngineOperation[Prepared]:
         exchange = self._send(Prepare(id=0, spans=list(spans), purpose=purpose))
+        return EngineOperation(exchange.events(), exchange.cancel)
+
+    def save_state(
+        self, folder: Path, chat: str, *, quota: int | None = None, within: float | None = None
+    ) -> EngineOperation[StateSaved]:
+        request = SaveState(id=0, folder=str(folder), chat=chat, quota=quota, within=within)
+        exchange = self._send(request)
+        return EngineOperation(exchange.events(), exchange.cancel)
+
+    def restore_state(self, folder: Path, chat: str) -> EngineOperation[StateRestored]:
+        exchange = self._send(RestoreState(id=0, folder=str(folder), chat=chat))
         return EngineOperation(exchange.events(), exchange.cancel)
 
     def devices(self) -> Build:

@@ -28,6 +28,8 @@ from chat.engine.protocol import (
     ReplyDone,
     SamplerStep,
     Span,
+    StateRestored,
+    StateSaved,
     SwipesDone,
     Text,
     TokenProbs,
@@ -156,6 +158,10 @@ class ScriptedEngine:
         """Those in force."""
         self.adapt_error = ""
         """What the next `adapt` fails with."""
+        self.states: list[tuple[str, str]] = []
+        """What was saved and restored, and of which chat."""
+        self.state_problem = ""
+        """What a saving of a state says."""
         self.go = threading.Event()
         self.go_load = threading.Event()
         self.fallback = fallback
@@ -305,6 +311,19 @@ class ScriptedEngine:
         self.requests.append(request)
         replies = [self.replies.pop(0) if self.replies else ScriptedReply(self.fallback) for _ in seeds]
         return _Operation(lambda cancelled: self._write_several(request, replies, cancelled))
+
+    def save_state(
+        self, folder: Path, chat: str, *, quota: int | None = None, within: float | None = None
+    ) -> _Operation[StateSaved]:
+        self._need_model()
+        self.states.append(("save", chat))
+        done = StateSaved(id=0, tokens=1, problem=self.state_problem)
+        return _Operation(lambda _cancelled: iter((done,)))
+
+    def restore_state(self, folder: Path, chat: str) -> _Operation[StateRestored]:
+        self._need_model()
+        self.states.append(("restore", chat))
+        return _Operation(lambda _cancelled: iter((StateRestored(id=0),)))
 
     def devices(self) -> Build:
         device = Device(

@@ -20,6 +20,8 @@ from chat.engine.protocol import (
     Prepared,
     Purpose,
     Span,
+    StateRestored,
+    StateSaved,
     SwipesDone,
 )
 from presets.sampling import Sampling
@@ -169,6 +171,16 @@ class EngineSurface(Protocol):
 
     def prepare(self, spans: Sequence[Span], purpose: Purpose) -> Operation[Prepared]:
         """Reads a prompt ahead: Reading events, then Prepared. Whatever else is asked for comes first."""
+        ...
+
+    def save_state(
+        self, folder: Path, chat: str, *, quota: int | None = None, within: float | None = None
+    ) -> Operation[StateSaved]:
+        """Writes what stands in the chat's sequence to a file of that folder, where it pays: StateSaved."""
+        ...
+
+    def restore_state(self, folder: Path, chat: str) -> Operation[StateRestored]:
+        """Brings it back, where the file is for this very model: StateRestored."""
         ...
 
     def devices(self) -> Build:

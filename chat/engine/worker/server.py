@@ -27,6 +27,8 @@ from chat.engine.protocol import (
     Prepare,
     Reading,
     ReplyDone,
+    RestoreState,
+    SaveState,
     Swipes,
 )
 from chat.engine.worker import log, offload
@@ -40,6 +42,7 @@ from chat.engine.worker.reading import GenerateError
 from chat.engine.worker.sequence import LiveSequence
 from chat.engine.worker.shifting import move_up
 from chat.engine.worker.slots import Slots
+from chat.engine.worker.state import States
 from chat.engine.worker.tokens import Tokenized, count, tokenize
 
 __all__ = ["Server"]
@@ -55,6 +58,7 @@ class Server:
         self._pipe = pipe
         self._loaded: LoadedModel | None = None
         self._slots: Slots | None = None
+        self._states: States | None = None
         self._evaluating = False
         self._model_lock = threading.Lock()
         """Held while the model comes or goes; the reading thread may count tokens with it meanwhile."""
@@ -126,6 +130,7 @@ class Server:
             loaded = load(request, progress, lambda: self._pipe.cancelled)
             self._loaded = loaded
             self._slots = _slots(loaded)
+            self._states = States(loaded) if self._slots is not None else None
         self._pipe.send(loaded.described)
 
     def _adapt(self, request: Adapt) -> None:
@@ -166,6 +171,8 @@ class Server:
                     done = self._reply(sequence, request)
             else:
                 done = self._reply(chats_sequence(slots, prompt, request.max_tokens), request)
+        if self._states is not None:
+            self._states.measured(done.evaluated_tokens, done.read_seconds)
         self._pipe.send(done.model_copy(update={"shifted_tokens": shifted}) if shifted else done)
 
     def _reply(self, sequence: LiveSequence, request: Generate) -> Done:
@@ -183,6 +190,14 @@ class Server:
         with self._evaluation(request.generate) as (slots, prompt):
             done = FanOut(slots, request, prompt, listener, lambda: self._pipe.cancelled).run()
         self._pipe.send(done)
+
+    def _state(self, request: SaveState | RestoreState) -> None:
+        if self._slots is None or self._states is None:
+            raise GenerateError("request", "No model is loaded.")
+        if isinstance(request, SaveState):
+            self._pipe.send(self._states.save(self._slots, request))
+        else:
+            self._pipe.send(self._states.restore(self._slots, request))
 
     @contextmanager
     def _evaluation(self, request: Generate | Prepare) -> Iterator[tuple[Slots, Tokenized]]:
