@@ -80,4 +80,5 @@ class Reply:
                 writer.cut_short(status)
                 return
             cache.add((token,), (writer.image,))
+            sequence.checkpoint_in_writing()
             token = writer.step(context.logits())

@@ -70,26 +70,52 @@ class PromptReader:
         """
         sequence = self._sequence
         cache, context = sequence.cache, sequence.context
-        if sequence.keep(self.plan.kept) < self.plan.kept:
-            self.plan = self._from_scratch(self.plan)
+        self._keep()
         plan = self.plan
         total = len(plan.ids)
-        chunk = min(CHUNK_GPU if sequence.on_gpu else CHUNK, context.batch_size)
         told = time.monotonic()
         self._tell(total)
-        for start in range(0, total, chunk):
-            ids = plan.ids[start : start + chunk]
+        for start, end in self._chunks(total):
+            ids = plan.ids[start:end]
+            if end == total:  # where another reply to the same prompt will begin
+                sequence.checkpoint(turn=True)
             status = ABORTED if self._cancelled() else context.decode(ids, len(cache.ids), sequence.number)
             if status != 0:
                 return self._stop(status)
-            cache.add(ids, plan.images[start : start + chunk])
-            self.evaluated = start + len(ids)
+            cache.add(ids, plan.images[start:end])
+            self.evaluated = end
+            if end < total:
+                sequence.checkpoint()
             now = time.monotonic()
             if now - told >= PROGRESS_SECONDS or self.evaluated == total:
                 told = now
                 self._tell(total)
         cache.solid = len(cache.ids)
         return True
+
+    def _keep(self) -> None:
+        """Forgets what the prompt does not begin with; what a model lost with it is read again."""
+        sequence, plan = self._sequence, self.plan
+        cache, kept = sequence.cache, plan.kept
+        ids, images, starts = cache.ids[:kept], cache.images[:kept], set(cache.reply_starts)
+        left = sequence.keep(kept)
+        if left == kept:
+            return
+        if left == 0:
+            self.plan = self._from_scratch(plan)
+            return
+        cache.reply_starts = {start for start in starts if start < kept}
+        ids, images = ids[left:] + plan.ids, images[left:] + plan.images
+        self.plan = Plan(left, ids, images, plan.broken_at, plan.broken_byte)
+
+    def _chunks(self, total: int) -> list[tuple[int, int]]:
+        """What is read at a time. Where the model needs checkpoints, the last token comes alone: the same
+        prompt is answered again from before it."""
+        context = self._sequence.context
+        size = min(CHUNK_GPU if self._sequence.on_gpu else CHUNK, context.batch_size)
+        last = total - 1 if context.checkpointed and not self._sequence.sliding_window else total
+        ends = [*range(size, last, size), *([last] if 0 < last < total else []), total]
+        return list(zip([0, *ends], ends, strict=False))
 
     def _make_plan(self) -> Plan:
         length, room = len(self._prompt.ids), self._sequence.context.size

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from chat.engine.worker.building import DryShelf
 from chat.engine.worker.cache import CachedSequence
+from chat.engine.worker.checkpoints import Checkpoints
 from chat.engine.worker.llama import Context
 from chat.engine.worker.tokens import Vocabulary
 
@@ -30,6 +31,7 @@ class LiveSequence:
     cache: CachedSequence = field(default_factory=CachedSequence)
     number: int = 0
     dry: DryShelf = field(default_factory=DryShelf)
+    checkpoints: Checkpoints = field(default_factory=Checkpoints)
     shares: dict[int, int] = field(default_factory=dict)
     """The first tokens that it has had in the same cells as another sequence ever since, by that one's
     number."""
@@ -46,18 +48,36 @@ class LiveSequence:
         return min(self.shares.get(other.number, 0), other.shares.get(self.number, 0))
 
     def keep(self, length: int) -> int:
-        """Forgets all but the first tokens; returns how many are left, none where a model cannot go back."""
-        context, number = self.context, self.number
-        if length and self.sliding_window and context.checkpointed:
-            oldest_needed = max(0, length - self.sliding_window)
-            if context.first_position(number) > oldest_needed:
-                length = 0
-        if length == 0 or not context.remove(number, length):
-            context.clear(number)
-            length = 0
+        """Forgets all but the first tokens; returns how many are left: fewer where a model cannot go back,
+        and then as many as the nearest checkpoint has."""
+        if length and not self._goes_back(length):
+            length = self.checkpoints.restore(self.context, self.number, length)
+        if length == 0:
+            self.context.clear(self.number)
         self.cache.truncate(length)
+        self.checkpoints.truncate(length)
         self.shares = {number: min(shared, length) for number, shared in self.shares.items()}
         return length
+
+    def _goes_back(self, length: int) -> bool:
+        """Whether the cache could forget what is behind so many tokens, and has."""
+        context, number = self.context, self.number
+        if self.sliding_window and context.checkpointed:
+            oldest_needed = max(0, length - self.sliding_window)
+            if context.first_position(number) > oldest_needed:
+                return False
+        return context.remove(number, length)
+
+    def checkpoint(self, *, turn: bool = False) -> None:
+        """Keeps the state as it is, where the model could not come back to it otherwise and it is due;
+        `turn`: a reply begins behind it."""
+        if self.checkpoints.due(self.context, self.length, self.sliding_window, turn=turn):
+            self.checkpoints.take(self.context, self.number, self.length)
+
+    def checkpoint_in_writing(self) -> None:
+        """The same after a token of a reply."""
+        if self.checkpoints.due_in_writing(self.context, self.length, self.sliding_window):
+            self.checkpoints.take(self.context, self.number, self.length)
 
     def cut_out(self, start: int, end: int) -> int:
         """Forgets the tokens from one up to another and moves up what is behind them, which the model must

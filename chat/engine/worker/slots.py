@@ -81,6 +81,7 @@ class Slots:
         sequence = self.fresh((source, *spared))
         self.context.copy(source.number, sequence.number, WHOLE)
         sequence.cache = source.cache.copy()
+        sequence.checkpoints = source.checkpoints.copy()
         for one in (self.main, *self._others):
             if one is not sequence:
                 one.shares[sequence.number] = sequence.shares[one.number] = source.shared_with(one)
