@@ -61,6 +61,13 @@ class TextWasThinking:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplyWritten:
+    """One of several replies at once has come to its end. It is stored when the others have, too."""
+
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Remark:
     """A quiet word about the reply that is about to be finished: it repeats itself, and what would help."""
 
@@ -96,6 +103,8 @@ class ReplyFailed:
     """One line: what, where, what to do."""
     partial: Message | None
     """What was written until then; it is the end of the active path. None when there was nothing."""
+    refused: bool = False
+    """So many replies at once can never be made here: ask for fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,7 @@ SessionEvent = (
     | TextAdded
     | ThinkingAdded
     | TextWasThinking
+    | ReplyWritten
     | Remark
     | ReplyFinished
     | ReplyEmpty

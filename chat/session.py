@@ -21,6 +21,7 @@ from chat.replying import Reply, one_line
 from chat.rows import new_message, worded
 from chat.seeds import Seeds
 from chat.store import Store, StoreError
+from chat.swiping import Swiping
 from chat.tree import Generation, Message, Tree
 from chat.windows import Windows
 from presets.format import PromptFormat
@@ -94,7 +95,7 @@ class Session:
         self.repetition = RepetitionWatch()
         self.windows = Windows(self)
         self.idle = Idle(self)
-        self._reply: Reply | None = None
+        self._reply: Reply | Swiping | None = None
         self._landing = Landing(store)
         keep_output_options(self)
         self._read_last()
@@ -232,11 +233,16 @@ class Session:
         with self._lock:
             target = self.tree.beside(message_id, step)
             if target is not None:
-                self._landing.flush()
-                leaf = self.tree.leaf_below(target.id)
-                self.store.move_head(self.chat.id, leaf)
-                self.tree.move_head(leaf)
+                self.show(target.id)
             return target
+
+    def show(self, message_id: str) -> None:
+        """Go to a message, down to the leaf below it that was visited last. Raises KeyError."""
+        with self._lock:
+            self._landing.flush()
+            leaf = self.tree.leaf_below(message_id)
+            self.store.move_head(self.chat.id, leaf)
+            self.tree.move_head(leaf)
 
     def delete(self, message_id: str) -> None:
         """Hide a message and all below it. Raises KeyError."""
@@ -291,10 +297,25 @@ class Session:
 
     def regenerate(self, message_id: str | None = None) -> Iterator[SessionEvent]:
         """Another sibling of that (else the last) message of the character; else a reply below it."""
+        return self._begin("reply", self._path_for_another(message_id))
+
+    def _path_for_another(self, message_id: str | None) -> list[Message]:
         head = self.tree.head if message_id is None else message_id
         if head is None or self.tree[head].role == "user":
-            return self._begin("reply", self.tree.path_to(head))
-        return self._begin("reply", self.tree.path_to(self.tree[head].parent_id))
+            return self.tree.path_to(head)
+        return self.tree.path_to(self.tree[head].parent_id)
+
+    def swipes(self, count: int, message_id: str | None = None) -> Iterator[SessionEvent]:
+        """So many replies at once, told apart by the ids of their messages, where `regenerate` puts its one.
+
+        Raises ValueError for a count that cannot be had.
+        """
+        return self._start(Swiping(self, self._path_for_another(message_id), count))
+
+    def choose_swipe(self, message_id: str) -> None:
+        """Of several replies under way this one is to end the path, and the others stop; else go to it."""
+        if not (isinstance(self._reply, Swiping) and self._reply.choose(message_id)):
+            self.show(message_id)
 
     def continue_reply(self) -> Iterator[SessionEvent]:
         """The last message, longer, when it is the character's."""
@@ -330,12 +351,15 @@ class Session:
     def _begin(
         self, mode: Mode, path: list[Message], continued: Message | None = None
     ) -> Iterator[SessionEvent]:
+        return self._start(Reply(self, mode, path, continued))
+
+    def _start(self, reply: Reply | Swiping) -> Iterator[SessionEvent]:
         with self._lock:
             if self.replying:
                 return iter((ReplyFailed(None, "A reply is being written already: stop it first.", None),))
             # Named before anyone iterates, so that a stop which comes at once is not lost.
-            self._reply = Reply(self, mode, path, continued)
-            return self._reply.events()
+            self._reply = reply
+            return reply.events()
 
     def land(self, message: Message, head_before: str | None) -> str:
         """Add a reply to store and tree. It ends the path if the path still ends where it did.

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from chat.counting import spans_of
-from chat.engine.protocol import Done, Reading, SwipesDone, Text
-from chat.engine.surface import Asked, EngineSurface, Operation
+from chat.engine.protocol import Done, Reading, Text
+from chat.engine.surface import Asked, EngineSurface, Operation, SwipesOperation
 from chat.events import ReadingPrompt, SessionEvent, TextAdded, TextWasThinking, ThinkingAdded
 from chat.output import meter, output_options, user_finder
 from chat.tree import Generation, Message
@@ -107,7 +107,7 @@ class Stretches:
         if done is not None:
             yield from self._go_on(done, seed, begin)
 
-    def several(self, seeds: Sequence[int]) -> Operation[SwipesDone]:
+    def several(self, seeds: Sequence[int]) -> SwipesOperation:
         """Ask for the first stretch of this reply, and of others to the same prompt, at once. Each of them
         takes its own text with `push`, and goes on with `after` when that is over."""
         spans, length = spans_of(self._prompt.segments), self._session.reply_tokens

@@ -82,6 +82,18 @@ class EngineOperation(Generic[FinalT]):
         return self._result
 
 
+class EngineSwipes(EngineOperation[SwipesDone]):
+    """Several replies under way; see `surface.SwipesOperation`."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        super().__init__(exchange.events(), exchange.cancel)
+        self._exchange = exchange
+
+    def end(self, reply: int) -> None:
+        """Asks for an early end of one of them, from any thread."""
+        self._exchange.cancel(reply)
+
+
 class Engine:
     """An EngineSurface on a worker process of its own.
 
@@ -226,7 +238,7 @@ class Engine:
         seeds: Sequence[int],
         max_tokens: int,
         **asked: Unpack[Asked],
-    ) -> EngineOperation[SwipesDone]:
+    ) -> EngineSwipes:
         request = Generate(
             id=0,
             spans=list(spans),
@@ -243,8 +255,7 @@ class Engine:
             siblings=list(asked.get("siblings", ())),
             probs=asked.get("probs", 0),
         )
-        exchange = self._send(Swipes(id=0, generate=request, seeds=list(seeds)))
-        return EngineOperation(exchange.events(), exchange.cancel)
+        return EngineSwipes(self._send(Swipes(id=0, generate=request, seeds=list(seeds))))
 
     def prepare(self, spans: Sequence[Span], purpose: Purpose) -> EngineOperation[Prepared]:
         exchange = self._send(Prepare(id=0, spans=list(spans), purpose=purpose))

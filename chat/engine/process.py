@@ -61,11 +61,12 @@ class Exchange:
         """Called by the thread that reads the worker's lines."""
         self._queue.put(event)
 
-    def cancel(self) -> None:
-        """Asks the worker to end this request early; says nothing if it is over or the worker is gone."""
+    def cancel(self, reply: int | None = None) -> None:
+        """Asks the worker to end this request early, or one of its several replies; says nothing if it is
+        over or the worker is gone."""
         with contextlib.suppress(EngineError):
             self._worker.heartbeat.hurry()
-            self._worker.write(Cancel(id=self.id))
+            self._worker.write(Cancel(id=self.id, reply=reply))
 
     def events(self) -> Iterator[Event]:
         """Blocks for each event; ends after the final one. Raises EngineError for Failed and for a death."""

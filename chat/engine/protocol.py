@@ -5,51 +5,40 @@ The first field, `op`, tells them apart. Requests carry an `id`; every event tha
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, field_validator
+from pydantic import BaseModel, Field, TypeAdapter
 
+from chat.engine.lines import (
+    Adapter,
+    CacheChoice,
+    CacheType,
+    Candidate,
+    Device,
+    FinishReason,
+    FlashAttention,
+    Line,
+    Purpose,
+    SamplerStep,
+    Span,
+    TokenProbs,
+)
+from chat.engine.state_lines import Ping, Pong, RestoreState, SaveState, StateRestored, StateSaved
 from presets.sampling import Sampling
 
-SURROGATE = re.compile("[\ud800-\udfff]")
-
-FinishReason = Literal["eos", "stop", "length", "cancelled"]
-
-CacheType = Literal["f16", "q8_0", "q4_0"]
-"""What a number of the KV cache takes: 16 bits, 8.5 or 4.5."""
-CacheChoice = Literal["auto", "f16", "q8_0", "q4_0"]
-"""`auto`: f16, or q8_0 where memory is short."""
-FlashAttention = Literal["auto", "on", "off"]
-
-
-Purpose = Literal["next", "draft"]
+# fmt: off
+__all__ = [
+    "Adapt", "Adapted", "Adapter", "Build", "CacheChoice", "CacheType", "Cancel", "Candidate", "Count",
+    "Counted", "Device", "Devices", "Done", "Event", "Failed", "FinishReason", "FlashAttention", "Generate",
+    "Load", "Loaded", "Loading", "Ping", "Pong", "Prepare", "Prepared", "Purpose", "Quit", "Reading",
+    "ReplyDone", "Request", "RestoreState", "SamplerStep", "SaveState", "Span", "StateRestored",
+    "StateSaved", "Swipes", "SwipesDone", "Text", "TokenProbs", "Work", "event_line", "request_line",
+]
+# fmt: on
 
 
-class _Line(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Span(_Line):
-    """A stretch of prompt text. Only a trusted one may become control tokens."""
-
-    text: str
-    trusted: bool
-
-    @field_validator("text", mode="before")
-    @classmethod
-    def _encodable(cls, text: str) -> str:
-        """Lone surrogates, which no encoding can carry, become U+FFFD."""
-        return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-class Adapter(_Line):
-    """A GGUF file that changes a model in memory: a LoRA, or a control vector."""
-
-    path: str
-    scale: float = 1.0
-    """1: as it was made; 0: without effect."""
-    kind: Literal["lora", "control"] = "lora"
+class _Line(Line, BaseModel):
+    """A message."""
 
 
 # Requests ---------------------------------------------------------------------------------------------------
@@ -150,6 +139,8 @@ class Cancel(_Line):
     op: Literal["cancel"] = "cancel"
     id: int
     """The request to stop."""
+    reply: int | None = None
+    """Only this one of several replies."""
 
 
 class Devices(_Line):
@@ -159,53 +150,11 @@ class Devices(_Line):
     id: int
 
 
-class SaveState(_Line):
-    """Writes the chat's sequence to a file, from which another process may go on."""
-
-    op: Literal["save_state"] = "save_state"
-    id: int
-    folder: str
-    """Of all saved states; made when it is not there."""
-    chat: str
-    """Names the file, with what the state depends on."""
-    quota: int | None = None
-    """Bytes that all files may take; None: 8 GB, or a tenth of what the disk has left for them."""
-    within: float | None = None
-    """Seconds that it may take, as far as can be foreseen."""
-
-
-class RestoreState(_Line):
-    """Reads the chat's sequence from its file, where that is for this very model."""
-
-    op: Literal["restore_state"] = "restore_state"
-    id: int
-    folder: str
-    chat: str
-
-
-class Ping(_Line):
-    """Asks for a sign of life; answered at once, whatever the worker is doing."""
-
-    op: Literal["ping"] = "ping"
-
-
 class Quit(_Line):
     op: Literal["quit"] = "quit"
 
 
 # Events -----------------------------------------------------------------------------------------------------
-
-
-class Device(_Line):
-    name: str
-    description: str
-    kind: Literal["cpu", "gpu", "accelerator"]
-    memory_free: int
-    """Bytes."""
-    memory_total: int
-    """Bytes."""
-    shared: bool = False
-    """Its memory is main memory as well: Apple's chips, integrated GPUs."""
 
 
 class Build(_Line):
@@ -298,34 +247,6 @@ class Text(_Line):
     """Which of several replies it belongs to."""
 
 
-class Candidate(_Line):
-    """A token that might have been chosen."""
-
-    id: int
-    text: str
-    """Its piece, or the name of a control token; U+FFFD for bytes that are no whole character."""
-    p: float
-    """Probability among the candidates that are left."""
-
-
-class SamplerStep(_Line):
-    """What one sampler left."""
-
-    sampler: str
-    """As in `Done.samplers`; `model`: before all of them."""
-    left: int
-    """Candidates that remain."""
-    best: list[Candidate]
-
-
-class TokenProbs(_Line):
-    """How one token was chosen: each step's candidates are the next one's before."""
-
-    id: int
-    text: str
-    steps: list[SamplerStep]
-
-
 class Done(_Line):
     op: Literal["done"] = "done"
     id: int
@@ -388,40 +309,6 @@ class SwipesDone(_Line):
     id: int
     replies: list[Done]
     """In the order of the seeds. The prompt's reading is the first one's."""
-
-
-Skipped = Literal["", "empty", "unchanged", "quick", "slow", "quota", "disk", "refused"]
-
-
-class StateSaved(_Line):
-    """What became of a SaveState."""
-
-    op: Literal["state_saved"] = "state_saved"
-    id: int
-    tokens: int = 0
-    bytes: int = 0
-    seconds: float = 0.0
-    skipped: Skipped = ""
-    """Why nothing was written: nothing is there, all of it is in the file already, reading it again is as
-    quick, it would take too long, it is larger than the quota, the disk is full or refuses, llama.cpp
-    refuses."""
-    problem: str = ""
-    """One line that the person should see."""
-
-
-class StateRestored(_Line):
-    """What became of a RestoreState."""
-
-    op: Literal["state_restored"] = "state_restored"
-    id: int
-    tokens: int = 0
-    """Tokens that stand in the cache because of it; 0: there was no file, or none for this model."""
-    seconds: float = 0.0
-
-
-class Pong(_Line):
-    op: Literal["pong"] = "pong"
-    id: None = None
 
 
 class Failed(_Line):

@@ -129,6 +129,19 @@ class _Operation(Generic[FinalT]):
         )
 
 
+class _Swipes(_Operation[SwipesDone]):
+    def __init__(self, events: Iterator[Event], ended: Sequence[threading.Event]) -> None:
+        super().__init__(lambda _cancelled: events)
+        self._ended_early = ended
+
+    def cancel(self) -> None:
+        for one in self._ended_early:
+            one.set()
+
+    def end(self, reply: int) -> None:
+        self._ended_early[reply].set()
+
+
 class ScriptedEngine:
     """An EngineSurface that answers from a list of replies.
 
@@ -290,7 +303,7 @@ class ScriptedEngine:
         seeds: Sequence[int],
         max_tokens: int,
         **asked: Unpack[Asked],
-    ) -> _Operation[SwipesDone]:
+    ) -> _Swipes:
         self._need_model()
         if self.swipes_error:
             raise EngineError("room", self.swipes_error)
@@ -310,7 +323,8 @@ class ScriptedEngine:
         )
         self.requests.append(request)
         replies = [self.replies.pop(0) if self.replies else ScriptedReply(self.fallback) for _ in seeds]
-        return _Operation(lambda cancelled: self._write_several(request, replies, cancelled))
+        ended = [threading.Event() for _ in replies]
+        return _Swipes(self._write_several(request, replies, ended), ended)
 
     def save_state(
         self, folder: Path, chat: str, *, quota: int | None = None, within: float | None = None
@@ -413,10 +427,13 @@ class ScriptedEngine:
         )
 
     def _write_several(
-        self, request: ScriptedGenerate, replies: Sequence[ScriptedReply], cancelled: threading.Event
+        self,
+        request: ScriptedGenerate,
+        replies: Sequence[ScriptedReply],
+        ended: Sequence[threading.Event],
     ) -> Iterator[Event]:
         """A word of each in turn."""
-        writing = {number: self._write(request, reply, cancelled) for number, reply in enumerate(replies)}
+        writing = {n: self._write(request, reply, ended[n]) for n, reply in enumerate(replies)}
         done: dict[int, Done] = {}
         while writing:
             for number, events in list(writing.items()):

@@ -26,7 +26,7 @@ from chat.engine.protocol import (
 )
 from presets.sampling import Sampling
 
-__all__ = ["Asked", "EngineError", "EngineSurface", "GpuLayers", "Operation"]
+__all__ = ["Asked", "EngineError", "EngineSurface", "GpuLayers", "Operation", "SwipesOperation"]
 
 Final_co = TypeVar("Final_co", covariant=True)
 
@@ -83,6 +83,14 @@ class Operation(Protocol[Final_co]):
     @property
     def result(self) -> Final_co | None:
         """The final event, once it has come."""
+        ...
+
+
+class SwipesOperation(Operation[SwipesDone], Protocol):
+    """Several replies under way."""
+
+    def end(self, reply: int) -> None:
+        """Asks for an early end of one of them, from any thread; the others go on."""
         ...
 
 
@@ -164,7 +172,7 @@ class EngineSurface(Protocol):
         seeds: Sequence[int],
         max_tokens: int,
         **asked: Unpack[Asked],
-    ) -> Operation[SwipesDone]:
+    ) -> SwipesOperation:
         """Reads the prompt and writes a reply for each seed, side by side: Reading, Text and ReplyDone
         events, then SwipesDone. EngineError `room` when they do not fit in memory."""
         ...

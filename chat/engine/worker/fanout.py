@@ -7,7 +7,7 @@ may go on without being read, until others need the room.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -63,11 +63,14 @@ class FanOut:
         prompt: Tokenized,
         listener: SwipeListener,
         cancelled: Callable[[], bool],
+        ended: Callable[[], Collection[int]] = frozenset,
     ) -> None:
+        """`ended`: those of the replies that should end early."""
         self._slots = slots
         self._request = request
         self._listener = listener
         self._cancelled = cancelled
+        self._ended = ended
         common = request.generate
         vocabulary = slots.main.vocabulary
         self._prompt = prompt
@@ -156,11 +159,12 @@ class FanOut:
         for one in alternatives:
             self._advance(one, partial(one.writer.begin, first, self._length))
         while live := [one for one in alternatives if one.done is None]:
-            if self._cancelled():
-                for one in live:
+            ended = range(len(alternatives)) if self._cancelled() else self._ended()
+            for one in live:
+                if one.number in ended:
                     one.writer.end("cancelled")
                     self._finish(one)
-            else:
+            if live := [one for one in live if one.done is None]:
                 self._step(live)
 
     def _step(self, live: Sequence[_Alternative]) -> None:
@@ -170,6 +174,8 @@ class FanOut:
             if status != 0:
                 self._break_off(one, status)
         live = [one for one in live if one.done is None]
+        if not live:
+            return
         sequences = [one.writer.sequence for one in live]
         context = self._slots.context
         status = context.decode_each(

@@ -37,6 +37,8 @@ class Pipe:
         self._cancelled_early: set[int] = set()
         self.cancelled = False
         """Whether the request that is worked on should end early."""
+        self.cancelled_replies: set[int] = set()
+        """Which of several replies should."""
         self.on_start: Callable[[], None] = lambda: None
         self.on_cancel: Callable[[], None] = lambda: None
         self.answer_aside: Callable[[Count], bool] = lambda _request: False
@@ -55,6 +57,7 @@ class Pipe:
             early = isinstance(request, Prepare) and not self._queue.empty()
             self.cancelled = early or request.id in self._cancelled_early
             self._cancelled_early.discard(request.id)
+            self.cancelled_replies = set()
             if self.cancelled:
                 self.on_cancel()
         return request
@@ -101,14 +104,19 @@ class Pipe:
                     self.send(Pong())
                     self.on_ping()
                 elif isinstance(request, Cancel):
-                    self._cancel(request.id)
+                    self._cancel(request)
                 elif not (isinstance(request, Count) and self._queue.empty() and self.answer_aside(request)):
                     self._enqueue(request)
         self.on_cancel()  # a backend that is told to stop leaves its device in order
         os._exit(0)
 
-    def _cancel(self, id: int) -> None:
+    def _cancel(self, cancel: Cancel) -> None:
+        id = cancel.id
         with self._state_lock:
+            if cancel.reply is not None:
+                if self._current is not None and id == self._current.id:
+                    self.cancelled_replies.add(cancel.reply)
+                return
             if self._current is not None and id == self._current.id:
                 self.cancelled = True
                 self.on_cancel()

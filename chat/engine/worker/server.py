@@ -188,7 +188,15 @@ class Server:
     def _swipes(self, request: Swipes) -> None:
         listener = _Listener(self._pipe, request.id)
         with self._evaluation(request.generate) as (slots, prompt):
-            done = FanOut(slots, request, prompt, listener, lambda: self._pipe.cancelled).run()
+            pipe = self._pipe
+            done = FanOut(
+                slots,
+                request,
+                prompt,
+                listener,
+                lambda: pipe.cancelled,
+                lambda: pipe.cancelled_replies,
+            ).run()
         self._pipe.send(done)
 
     def _state(self, request: SaveState | RestoreState) -> None:
