@@ -18,8 +18,8 @@ __all__ = ["BATCH", "CACHE_BYTES", "SEQUENCES", "Needs", "needs_of"]
 BATCH = 512
 """Tokens that are read in one call at most."""
 
-SEQUENCES = 8
-"""Sequences that a context has room for in its tables: the chat's, and some beside it."""
+SEQUENCES = 10
+"""Sequences that a context has room for in its tables: the chat's, eight swipes at once, and one beside."""
 
 CACHE_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Of one number in the cache (ggml's block sizes)."""
