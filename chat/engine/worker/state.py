@@ -13,8 +13,8 @@ from pathlib import Path
 
 import llama_cpp.llama_cpp as api
 
-from chat.engine.protocol import RestoreState, SaveState, Skipped, StateRestored, StateSaved
 from chat.engine.shelf import Shelf
+from chat.engine.state_lines import RestoreState, SaveState, Skipped, StateRestored, StateSaved
 from chat.engine.worker import log
 from chat.engine.worker.loading import LoadedModel
 from chat.engine.worker.sequence import LiveSequence
