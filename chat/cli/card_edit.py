@@ -6,7 +6,7 @@ import shlex
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -270,8 +270,26 @@ def read_back(card: Card, text: str) -> Card:
         return card
     return replace(
         card,
-        document=edited.document,
+        document=_mirrored(card, edited),
         shape=edited.shape,
         source=None,
         original=card.original or card,
     )
+
+
+def _mirrored(before: Card, after: Card) -> dict[str, Any]:
+    """The edited document, its V1 mirror following where the text left it as it was."""
+    from cards.paths import value_at
+    from cards.png import MIRRORED
+
+    document, shape = after.document, after.shape
+    if shape.fields == shape.prefix or shape != before.shape:
+        return document
+    for name in MIRRORED:
+        field, mirror = (*shape.fields, name), (*shape.prefix, name)
+        old = value_at(before.document, mirror)
+        changed = value_at(before.document, field) != value_at(document, field)
+        if changed and old is not None and value_at(document, mirror) == old:
+            document = after.edited(field, value_at(document, field)).document
+            after = replace(after, document=document)
+    return document

@@ -99,6 +99,19 @@ def test_a_card_without_data_says_so(rpchat: Rpchat, tmp_path: Path) -> None:
     assert json.loads(path.read_bytes())["metadata"] == {"tool": "mine"}
 
 
+def test_the_v1_mirror_follows_the_text_of_an_editor_too(rpchat: Rpchat, tmp_path: Path) -> None:
+    fields = {"name": "A", "description": "old", "scenario": "same", "first_mes": "x"}
+    card = {"spec": "chara_card_v2", "spec_version": "2.0", **fields, "scenario": "stale", "data": fields}
+    path, text = tmp_path / "a.json", tmp_path / "a.md"
+    path.write_text(json.dumps(card))
+    rpchat("card", "export", path, "-o", text)
+    text.write_text(text.read_text().replace("  description: old", "  description: new"))
+    assert rpchat("card", "edit", path, "--from", text).status == 0
+    written = json.loads(path.read_bytes())
+    assert (written["description"], written["data"]["description"]) == ("new", "new")
+    assert (written["scenario"], written["data"]["scenario"]) == ("stale", "same")
+
+
 # Portraits ----------------------------------------------------------------------------------------------
 
 
@@ -265,3 +278,15 @@ def test_a_link_stays_a_link(rpchat: Rpchat, card_file: WriteCard, tmp_path: Pat
     link.symlink_to(path)
     assert rpchat("card", "edit", link, "--set", "description=new").status == 0
     assert (link.is_symlink(), data_of(path)["description"]) == (True, "new")
+
+
+def test_a_chat_with_the_starter_goes_on_with_the_starter(rpchat: Rpchat, card_file: WriteCard) -> None:
+    from chat.launch import Launch
+    from chat.opening import Opening
+
+    with_starter = Opening(Launch(card="samuel", new=True))
+    begun = with_starter.session().chat.id
+    rpchat("card", "import", card_file("Samuel", creator="me"))
+    assert Opening(Launch(chat=begun)).card.creator == "rpchat"
+    assert with_starter.another(card="samuel", new=True).card.creator == "rpchat"
+    assert Opening(Launch(card="samuel")).card.creator == "me"
