@@ -72,6 +72,8 @@ def export(
             click.echo(data, nl=False)
             continue
         target = file or _free_target(folder, card, file_ending(card, to, number))
+        if file is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
         save_file(target, data)
         write(f"{named(card.name)}: {target}")
 
@@ -90,7 +92,7 @@ def _place(output: str | None, *, several: bool) -> tuple[Path, Path | None]:
     if output.endswith(("/", os.sep)) and not path.is_dir():
         if path.exists():
             raise click.UsageError(f"-o {output}: this is a file; name a folder, or the file without the /")
-        path.mkdir(parents=True)
+        return path, None
     if path.is_dir():
         return path, None
     if several:

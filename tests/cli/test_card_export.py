@@ -144,6 +144,8 @@ def test_several_cards_go_into_a_folder(rpchat: Rpchat, here: Path) -> None:
     sources = [here / "card.png", here / "card.json"]
     assert rpchat("card", "export", *sources, "-o", "out").status == 2
     assert rpchat("card", "export", *sources, "-o", "-").status == 2
+    assert rpchat("card", "export", here / "gone.png", "-o", "deep/out/").status == 1
+    assert not Path("deep").exists()
     assert rpchat("card", "export", *sources, "-o", "deep/out/").status == 0
     assert sorted(path.name for path in Path("deep/out").iterdir()) == ["Vesna.json", "Vesna.png"]
     assert rpchat("card", "export", *sources, "-o", "deep/out").status == 0
