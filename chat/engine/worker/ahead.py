@@ -69,6 +69,8 @@ def prepare(
         if slots.prepared is not None:
             slots.drop(slots.prepared)
         return Prepared(id=request.id, evaluated=0, whole=True)
+    if cancelled():  # before anything is forgotten for it
+        return Prepared(id=request.id, evaluated=0, whole=False)
     sequence = slots.best(prompt) if request.purpose == "draft" else _second(slots, prompt)
     if sequence is None:
         return Prepared(id=request.id, evaluated=0, whole=False, room=False)

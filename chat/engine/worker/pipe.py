@@ -13,9 +13,25 @@ from collections.abc import Callable
 
 from pydantic import BaseModel, ValidationError
 
-from chat.engine.protocol import Cancel, Count, Failed, Ping, Pong, Prepare, Quit, Work, request_line
+from chat.engine.protocol import (
+    Cancel,
+    Count,
+    Failed,
+    Loading,
+    Ping,
+    Pong,
+    Prepare,
+    Quit,
+    Reading,
+    ReplyDone,
+    Work,
+    request_line,
+)
 
 __all__ = ["Pipe", "Work"]
+
+PROGRESS = (Loading, Reading, ReplyDone)
+"""Events that come before the one which answers a request."""
 
 
 class Pipe:
@@ -33,7 +49,7 @@ class Pipe:
         self._write_lock = threading.Lock()
         self._state_lock = threading.Lock()
         self._current: Work | None = None
-        self._unanswered: dict[int, Work] = {}
+        self._unanswered: dict[int | None, Work] = {}
         self._cancelled_early: set[int] = set()
         self.cancelled = False
         """Whether the request that is worked on should end early."""
@@ -65,12 +81,13 @@ class Pipe:
     def finished(self) -> None:
         """The request that was taken is answered."""
         with self._state_lock:
-            if self._current is not None:
-                self._unanswered.pop(self._current.id, None)
             self._current = None
 
     def send(self, event: BaseModel) -> None:
         """Writes an event, from any thread."""
+        if not isinstance(event, PROGRESS):
+            with self._state_lock:
+                self._unanswered.pop(getattr(event, "id", None), None)
         self._write(event.model_dump_json())
 
     def text(self, id: int, text: str, reply: int = 0) -> None:
