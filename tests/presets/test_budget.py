@@ -104,6 +104,13 @@ def test_examples_leave_first_whole_and_for_good() -> None:
     assert again.dropped == prompt.dropped
 
 
+@pytest.mark.parametrize("examples", ["gradual", "pinned", "never"])
+def test_not_a_token_too_many(examples: str) -> None:
+    turns = chat(*[3] * 8)
+    for tokens in range(whole(turns), whole(turns) - 80, -1):
+        assert size(fitted(turns, tokens, options={"examples": examples})) <= tokens
+
+
 def test_examples_pinned_and_never() -> None:
     turns = chat(*[20] * 10)
     pinned = fitted(turns, whole(turns) - 1, options={"examples": "pinned"})
@@ -224,7 +231,7 @@ words = st.lists(
 texts = words.map(" ".join)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     format=st.sampled_from([format.id for format in LIBRARY.formats()]),
     fields=st.fixed_dictionaries(
@@ -263,6 +270,7 @@ texts = words.map(" ".join)
     think=st.sampled_from(["off", "on"]),
     mode=st.sampled_from(["reply", "impersonate", "continue"]),
     tokens=st.integers(1, 600),
+    short=st.none() | st.integers(0, 8),
     examples=st.sampled_from(["gradual", "pinned", "never"]),
     window=st.builds(Window, st.sampled_from(["", "message 1", "message 4", "gone"]), st.booleans()),
 )
@@ -278,6 +286,7 @@ def test_never_over_budget_never_without_its_ends(
     think: str,
     mode: Mode,
     tokens: int,
+    short: int | None,
     examples: str,
     window: Window,
 ) -> None:
@@ -306,6 +315,9 @@ def test_never_over_budget_never_without_its_ends(
         )
 
     free = made(None)
+    if short is not None:
+        # So near to what all of it takes that a token more or less decides.
+        tokens = sum(count(free.segments)) - short
     try:
         prompt = made(Budget(tokens, count), window)
     except PromptTooLong:
