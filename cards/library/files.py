@@ -78,6 +78,9 @@ def save_file(
     Without `flush` it is left to the system when the bytes reach the disk: for what can be made again.
     """
     where = str(path)
+    if path.exists() and not path.is_file():
+        # A device or a pipe would be replaced by a file of its name.
+        raise CardError("not-a-file", "this is not a regular file; name another, or - for stdout", where)
     if expected is not None:
         now = file_state(path)
         if now is None or now.digest != expected.digest:

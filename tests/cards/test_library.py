@@ -113,6 +113,17 @@ def test_saving_is_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.Monke
     assert sorted(file.name for file in path.parent.iterdir()) == ["card.json", "card.json.bak"]
 
 
+def test_a_pipe_or_a_device_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for name in ("pipe", "link"):
+        with pytest.raises(CardError, match="not a regular file"):
+            save_file(tmp_path / name, b"one")
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "pipe"]
+
+
 def test_a_file_that_another_program_changed_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "card.json"
     seen = save_file(path, b"one")
