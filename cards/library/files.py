@@ -78,17 +78,13 @@ def save_file(
     Without `flush` it is left to the system when the bytes reach the disk: for what can be made again.
     """
     where = str(path)
-    if path.exists() and not path.is_file():
-        # A device or a pipe would be replaced by a file of its name.
-        raise CardError("not-a-file", "this is not a regular file; name another, or - for stdout", where)
+    path = _written_place(path, where)
     if expected is not None:
         now = file_state(path)
         if now is None or now.digest != expected.digest:
             raise CardError(
                 "changed", "another program has changed this file; reload, overwrite or save as", where
             )
-    # Where a link stands, the file that it names is written, and the link stays.
-    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     # Its name is settled before it is made: a Ctrl-C at any moment leaves nothing behind.
     temporary = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
@@ -112,6 +108,18 @@ def save_file(
     if state is None:
         raise CardError("changed", "the file was removed while it was saved", where)
     return state
+
+
+def _written_place(path: Path, where: str) -> Path:
+    """Where the bytes go: behind a link the file that it names, so that the link stays. Raises CardError."""
+    try:
+        if path.exists() and not path.is_file():
+            # A device or a pipe would be replaced by a file of its name.
+            raise CardError("not-a-file", "this is not a regular file; name another, or - for stdout", where)
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise CardError("unwritable", f"cannot be saved: {reason}", where) from error
 
 
 def set_aside(path: Path) -> None:
