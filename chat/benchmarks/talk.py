@@ -10,6 +10,7 @@ from chat.benchmarks.measure import Missing
 from chat.benchmarks.story import card, message
 from chat.counting import spans_of
 from chat.engine.client import Engine
+from chat.engine.protocol import Span
 from chat.events import ReplyEmpty, ReplyFailed
 from chat.session import Session
 from chat.store import Store
@@ -65,6 +66,8 @@ class Talk:
             options={"repetition_watch": "off", **(options or {})},
         )
         self.turns = 0
+        self.sent: list[Span] = []
+        """The last prompt."""
 
     def turn(self, words: Callable[[int], str] = message) -> TurnCost:
         """Says the next thing and waits for the answer. Raises Missing when there is none."""
@@ -73,7 +76,9 @@ class Talk:
         before = session.chat.window
         answered = session.path()[-1].id
         session.say(words(self.turns))
-        new = self._behind(session.prompt(), answered)
+        prompt = session.prompt()
+        self.sent = spans_of(prompt.segments)
+        new = self._behind(prompt, answered)
         for event in session.reply():
             if isinstance(event, ReplyFailed | ReplyEmpty):
                 raise Missing(f"a reply of the benchmark failed: {event}")
@@ -88,7 +93,7 @@ class Talk:
         )
 
     def _behind(self, prompt: Prompt, message_id: str) -> int:
-        counts = self.engine.count(spans_of(prompt.segments))
+        counts = self.engine.count(self.sent)
         last = max(
             (place for place, one in enumerate(prompt.segments) if one.source == f"message {message_id}"),
             default=-1,
