@@ -31,6 +31,12 @@ def copy_tokenizer(writer: Any, source: Path) -> int:
     return tokens
 
 
+@pytest.fixture(scope="session", name="copy_tokenizer")
+def copy_llama_tokenizer() -> Callable[[Any], int]:
+    """Copies the Llama-2 vocabulary into a GGUF that is written; returns the number of tokens."""
+    return lambda writer: copy_tokenizer(writer, VOCABULARY)
+
+
 @pytest.fixture(scope="session")
 def build_llama() -> Callable[..., Path]:
     """Writes a random-weight Llama model: two layers of 64 numbers, the Llama-2 vocabulary."""
