@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from chat.breaks import broken_by
 from chat.counting import spans_of
 from chat.engine.protocol import Done, Reading, Text
 from chat.engine.surface import Asked, EngineSurface, Operation, SwipesOperation
@@ -80,7 +81,7 @@ class Stretches:
         self.totals = Totals()
         self._stopped = stopped
         self._session, self._engine, self._mode, self._path = session, engine, mode, path
-        self._prompt = prompt
+        self.prompt = prompt
         self._message = message
         self._options = output_options(session)
         own = self._mode != "impersonate"
@@ -102,7 +103,7 @@ class Stretches:
     def events(self, seed: int, begin: Begin) -> Iterator[SessionEvent]:
         """Write it. `begin` is told of each request, so that it can be stopped."""
         self._session.inspector.begin(self._message_id)
-        operation = self._request(self._prompt, seed)
+        operation = self._request(self.prompt, seed)
         done = yield from self._stretch(operation, begin, first=True)
         if done is not None:
             yield from self._go_on(done, seed, begin)
@@ -110,14 +111,14 @@ class Stretches:
     def several(self, seeds: Sequence[int]) -> SwipesOperation:
         """Ask for the first stretch of this reply, and of others to the same prompt, at once. Each of them
         takes its own text with `push`, and goes on with `after` when that is over."""
-        spans, length = spans_of(self._prompt.segments), self._session.reply_tokens
-        asked = self._asked(self._prompt)
+        spans, length = spans_of(self.prompt.segments), self._session.reply_tokens
+        asked = self._asked(self.prompt)
         return self._engine.swipes(spans, self._sampling(), seeds=seeds, max_tokens=length, **asked)
 
     def push(self, text: str) -> Iterator[SessionEvent]:
         """More of the stretch under way; it should be ended as soon as `has_enough`."""
         yield from self._told(self.output.push(text))
-        limit = self._prompt.think.limit
+        limit = self.prompt.think.limit
         if self.output.is_thinking and limit and not self._thought_enough:
             self._thought_enough = self._count_thinking(self.output.thinking) >= limit
 
@@ -153,6 +154,7 @@ class Stretches:
             self._sampling(),
             seed=seed,
             max_tokens=self._session.reply_tokens,
+            aside=self._mode == "impersonate",
             **self._asked(prompt),
         )
 
@@ -164,10 +166,11 @@ class Stretches:
             "strip_names": prompt.strip_names,
             "keep_leading_space": prompt.keep_leading_space,
             "dry_breakers": self._breakers(prompt),
-            "grammar_text": "" if closes else self._prompt.base_text + self.output.whole,
+            "grammar_text": "" if closes else self.prompt.base_text + self.output.whole,
             "grammar_after": closes,
             "siblings": self._siblings(),
             "probs": session.inspector.wanted,
+            "shift": session.options.get("shift") == "on",
         }
 
     def _siblings(self) -> list[str]:
@@ -259,19 +262,17 @@ class Stretches:
         return context - done.prompt_tokens - done.generated_tokens
 
     def _closing(self) -> str:
-        return next(
-            (f"\n{p.close}\n\n" for p in PAIRS if p.open in self.output.raw), self._prompt.think.close
-        )
+        return next((f"\n{p.close}\n\n" for p in PAIRS if p.open in self.output.raw), self.prompt.think.close)
 
     def _onward(self) -> Prompt:
         """The same prompt with what was written so far."""
         written = tuple(_written(self.output.raw))
-        segments = (*self._prompt.segments, *written)
-        return replace(self._prompt, segments=segments, strip_names=(), keep_leading_space=True)
+        segments = (*self.prompt.segments, *written)
+        return replace(self.prompt, segments=segments, strip_names=(), keep_leading_space=True)
 
     def _continued(self) -> Prompt:
         """The prompt that continues the reply as it stands."""
-        text = self._prompt.base_text + self.output.whole
+        text = self.prompt.base_text + self.output.whole
         message = replace(self._message, text=text)
         path = self._path[:-1] if self._mode == "continue" else self._path
         return self._session.prompt_for([*path, message], "continue")
@@ -317,4 +318,6 @@ def settled(generation: Generation, stretches: Stretches, seconds: float) -> Gen
         finish_reason=reason,
         ended_by=ended if reason == "stop" else "",
         thinking_tokens=totals.thinking_tokens,
+        broken_at=first.broken_at,
+        broken_by=broken_by(stretches.prompt, first),
     )

@@ -40,6 +40,10 @@ class Generation:
     """The setting that ended it, its finish reason being `stop`: `reply_length`, `speaking_for_user`."""
     thinking_tokens: int = 0
     """Tokens of the thinking, roughly; they are among the generated ones. Its seconds: `timings["think"]`."""
+    broken_at: int | None = None
+    """Token at which the prompt left what had been read before; None: it only grew."""
+    broken_by: str = ""
+    """What stands there in the prompt, such as `lore Eldoria/tower`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -254,6 +254,7 @@ class Engine:
             grammar_after=list(asked.get("grammar_after", ())),
             siblings=list(asked.get("siblings", ())),
             probs=asked.get("probs", 0),
+            shift=asked.get("shift", False),
         )
         return EngineSwipes(self._send(Swipes(id=0, generate=request, seeds=list(seeds))))
 

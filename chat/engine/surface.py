@@ -46,6 +46,7 @@ class Asked(TypedDict, total=False):
     grammar_after: Sequence[str]
     siblings: Sequence[str]
     probs: int
+    shift: bool
 
 
 class EngineError(Exception):

@@ -238,6 +238,7 @@ class FanOut:
             reused_tokens=reader.plan.kept if is_first else reader.prompt_tokens,
             generated_tokens=writer.generated,
             broken_at=reader.plan.broken_at if is_first else None,
+            broken_span=reader.broken_span(self._request.generate.spans) if is_first else None,
             read_seconds=self._read_seconds if is_first else 0.0,
             write_seconds=time.monotonic() - since if since else 0.0,
             samplers=writer.samplers if since else [],

@@ -60,6 +60,7 @@ class Reply:
             reused_tokens=self._reader.plan.kept,
             generated_tokens=writer.generated,
             broken_at=self._reader.plan.broken_at,
+            broken_span=self._reader.broken_span(self._request.spans),
             read_seconds=read - started,
             write_seconds=time.monotonic() - read,
             samplers=writer.samplers if whole else [],

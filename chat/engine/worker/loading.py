@@ -230,6 +230,7 @@ class _Loading:
             cells=context.cells if context is not None else 0,
             cache_type=plan.cache_type,
             plan=str(plan) if context is not None else "",
+            can_shift=context is not None and context.can_shift,
             checkpoints=context is not None and context.checkpointed,
             adapters=adapters.in_force,
         )

@@ -188,6 +188,8 @@ class Server:
     def _swipes(self, request: Swipes) -> None:
         listener = _Listener(self._pipe, request.id)
         with self._evaluation(request.generate) as (slots, prompt):
+            if request.generate.shift:
+                move_up(slots, prompt)
             pipe = self._pipe
             done = FanOut(
                 slots,
