@@ -11,7 +11,7 @@ from cards.card import Card
 from chat.engine.protocol import Span
 from chat.engine.surface import EngineSurface
 from chat.tree import Message
-from presets.output.options import OutputOptions
+from presets.output.options import OVERTIME, OutputOptions
 from presets.output.repetition import LOOKED_BACK, find_repetition, remark
 from presets.output.speaking import UserFinder, is_second_person
 from presets.output.trimming import trimmed
@@ -29,6 +29,8 @@ THINKING = 1024
 """Tokens of it at most."""
 RECOUNT = 48
 """Characters after which a growing text is counted anew instead of estimated."""
+ESTIMATED = 16
+"""Tokens by which a growing text may be longer than it is thought to be."""
 QUIET = 5
 """Replies for which nothing is remarked after a remark."""
 
@@ -36,6 +38,15 @@ QUIET = 5
 def output_options(session: Session) -> OutputOptions:
     """The options in force now."""
     return OutputOptions.read(session.options, session.format)
+
+
+def reply_room(session: Session, context: int | None) -> int:
+    """Tokens that a reply may take: `max_tokens`, and behind a soft target its last sentence; never more than
+    half of a small context."""
+    target, most = output_options(session).target, session.max_tokens
+    if target is not None and target <= most:
+        most = max(most, target + OVERTIME + ESTIMATED)
+    return most if context is None else min(most, max(context // 2, 1))
 
 
 def keep_output_options(session: Session) -> None:

@@ -14,7 +14,7 @@ from chat.idle import Idle
 from chat.ids import new_id, now
 from chat.inspector import Inspector
 from chat.landing import Landing
-from chat.output import RepetitionWatch, keep_output_options
+from chat.output import RepetitionWatch, keep_output_options, reply_room
 from chat.prompting import greetings_of, known_options
 from chat.records import Chat, OpenChat
 from chat.replying import Reply, one_line
@@ -192,9 +192,9 @@ class Session:
 
     @property
     def reply_tokens(self) -> int:
-        """How long a reply may be: `max_tokens`, but never more than half of a small context."""
+        """How long a reply may be."""
         loaded = self.engine.loaded if self.engine else None
-        return min(self.max_tokens, max(loaded.context // 2, 1)) if loaded else self.max_tokens
+        return reply_room(self, loaded.context if loaded else None)
 
     def prompt(self, mode: Mode = "reply") -> Prompt:
         """The exact prompt that would be sent now. Raises PromptTooLong, ValueError, EngineError."""

@@ -97,6 +97,25 @@ def test_a_soft_target_ends_the_reply_at_the_next_sentence(store: Store, length:
     assert (made(message).finish_reason, made(message).ended_by) == ("stop", "reply_length")
 
 
+@pytest.mark.parametrize(
+    ("length", "max_tokens", "room"),
+    [
+        ("free", 400, 400),
+        ("short", 400, 400),
+        ("long", 400, 496),  # the sentence under way at 400 may end
+        ("long", 900, 900),
+        ("long", 100, 100),  # whoever wants less gets less
+    ],
+)
+def test_a_soft_target_leaves_room_for_its_last_sentence(
+    store: Store, length: str, max_tokens: int, room: int
+) -> None:
+    one = session(store, "Yes.", set={"reply_length": length}, max_tokens=max_tokens)
+    list(one.reply())
+    assert scripted(one).requests[0].max_tokens == room
+    assert one.max_tokens == max_tokens
+
+
 def test_a_free_reply_ends_where_the_model_ends_it(store: Store) -> None:
     message = finished(session(store, SENTENCE * 50, max_tokens=2000).reply())
     assert message.text == (SENTENCE * 50).strip()
