@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
+from cards import limits
 from cards.coercion import Coercion
 
 __all__ = ["persona_text"]
@@ -15,7 +17,7 @@ def persona_text(fields: Coercion) -> str:
     text."""
     persona = fields.within("persona")
     attributes = persona.within("attributes")
-    values = {key: attributes.texts(key) for key in attributes.source}
+    values = {key: attributes.texts(key) for key in islice(attributes.source, limits.ATTRIBUTES)}
     kind = persona.text("kind")
     name = fields.text("name")
     if kind == "wpp":

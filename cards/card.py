@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import Any, Final, Literal
 
 from cards import limits
@@ -94,8 +95,9 @@ class Card:
         """For people, never for a prompt. A V3 card's English notes stand for an empty one."""
         notes = self._text("creator_notes")
         multilingual = self._fields.within("creator_notes_multilingual")
-        texts = {language: multilingual.text(language) for language in multilingual.source}
-        return texts.get("en") or notes
+        for language in islice(multilingual.source, limits.LANGUAGES):
+            multilingual.text(language)
+        return multilingual.text("en") or notes
 
     @cached_property
     def system_prompt(self) -> str:
@@ -240,8 +242,9 @@ class Card:
             {(warning.field, warning.message): warning for warning in fresh._fields.warnings}.values()
         )
         if len(once) > limits.WARNINGS:
-            more = CardWarning("type", f"{len(once) - limits.WARNINGS} more values are odd")
-            return [*once[: limits.WARNINGS], more]
+            over = "over " if len(fresh._fields.warnings) >= limits.WARNINGS_COUNTED else ""
+            more = f"{over}{len(once) - limits.WARNINGS} more values are odd"
+            return [*once[: limits.WARNINGS], CardWarning("type", more)]
         return once
 
     def path_of(self, name: str) -> tuple[str, ...]:

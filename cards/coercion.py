@@ -29,7 +29,7 @@ def type_name(value: Any) -> str:
         return "a number"
     if isinstance(value, str):
         return "text"
-    return "an object" if isinstance(value, Mapping) else "a list"
+    return "an object" if isinstance(value, dict) else "a list"
 
 
 class Coercion:
@@ -46,7 +46,8 @@ class Coercion:
         return f"{self.place}.{key}" if self.place else key
 
     def warn(self, key: str, message: str) -> None:
-        self.warnings.append(CardWarning("type", message, self.field(key)))
+        if len(self.warnings) < limits.WARNINGS_COUNTED:
+            self.warnings.append(CardWarning("type", message, self.field(key)))
 
     def within(self, key: str, *, nullable: bool = False) -> Coercion:
         """The object under `key`; an empty one when there is none."""
@@ -111,12 +112,11 @@ class Coercion:
             return float(value)
         if isinstance(value, (int, float)):
             return _finite(value)
-        try:
-            number = _finite(float(value))
-        except (TypeError, ValueError):
-            number = None
         self.warn(key, f"{type_name(value)} where a number belongs")
-        return number
+        try:
+            return _finite(float(value)) if isinstance(value, str) else None
+        except ValueError:
+            return None
 
     def whole(self, key: str, default: int) -> int:
         """A number without a fraction; 3.0 is one, and 3.7 is cut to 3."""

@@ -11,6 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from cards import limits
+
 __all__ = ["DecoratorPosition", "Decorators", "split_decorators"]
 
 DecoratorPosition = Literal["after_desc", "before_desc", "personality", "scenario"]
@@ -76,6 +78,8 @@ def split_decorators(content: str) -> tuple[str, Decorators]:
         if not line.startswith("@@"):
             break
         count += 1
+        if count > limits.DECORATORS:
+            continue
         fallback = line.startswith("@@@")
         if fallback and not ignored:
             continue
@@ -97,7 +101,7 @@ def _accept(found: dict[str, Any], name: str, value: str) -> bool:
     elif name == "position" and value in _POSITIONS:
         found.setdefault(name, value)
     elif name in ("additional_keys", "exclude_keys"):
-        words = tuple(word.strip() for word in value.split(",") if word.strip())
+        words = tuple(word.strip() for word in value.split(",") if word.strip())[: limits.LORE_KEYS]
         if not words:
             return False
         found[name] = found.get(name, ()) + ((words,) if name == "additional_keys" else words)

@@ -150,10 +150,8 @@ def _depth_over(value: Any, limit: int) -> bool:
     for _ in range(limit + 1):
         below: list[Any] = []
         for item in level:
-            if isinstance(item, dict):
-                below.extend(child for child in item.values() if isinstance(child, (dict, list)))
-            elif isinstance(item, list):
-                below.extend(child for child in item if isinstance(child, (dict, list)))
+            children = item.values() if type(item) is dict else item if type(item) is list else ()
+            below += [child for child in children if type(child) is list or type(child) is dict]
         if not below:
             return False
         level = below

@@ -28,6 +28,17 @@ TEXT: Final = 4 * 2**20
 """One field of a card."""
 WARNINGS: Final = 500
 """Odd values of one card that are named; how many more there are is said."""
+WARNINGS_COUNTED: Final = 10_000
+"""Odd values of one card that are counted at all."""
+ASSETS: Final = 10_000
+LANGUAGES: Final = 500
+"""Languages of a card's notes."""
+ATTRIBUTES: Final = 10_000
+"""Attributes of an Agnai persona."""
+DECORATORS: Final = 200
+"""Decorator lines of one lorebook entry that count; those behind them are only taken off."""
+SUSPICIOUS: Final = 1_000
+"""Texts of one card that are looked at for mojibake, and characters of each."""
 LORE_ENTRIES: Final = 20_000
 LORE_KEYS: Final = 500
 """Keys of one lorebook entry."""

@@ -9,8 +9,10 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any, Final
 
+from cards import limits
 from cards.card import Card
 from cards.errors import CardWarning
 from cards.texts import card_texts, counted
@@ -62,11 +64,21 @@ def mended_text(text: str) -> str | None:
     return mended if sure and not _LATIN.search(_RUN.sub("", text)) else None
 
 
+def _mended_piece(text: str) -> tuple[str, str | None]:
+    """The piece of a text around its first suspicious letters, and the same mended."""
+    first = _RUN.search(text)
+    begin = max(0, first.start() - 100) if first else 0
+    piece = text[begin : begin + limits.SUSPICIOUS]
+    # The cut may go through a letter of up to four parts.
+    pieces = (piece[: len(piece) - part] for part in range(4 if len(piece) == limits.SUSPICIOUS else 1))
+    return next(((piece, mended) for piece in pieces if (mended := mended_text(piece))), (piece, None))
+
+
 def mojibake_warnings(card: Card) -> list[CardWarning]:
     """A warning for each field whose text is mojibake, with an offer to mend it."""
     found: list[CardWarning] = []
-    for place, text in card_texts(card, _suspicious):
-        mended = mended_text(text)
+    for place, text in islice(card_texts(card, _suspicious), limits.SUSPICIOUS):
+        text, mended = _mended_piece(text)
         if mended is not None:
             begin = next(at for at, (old, new) in enumerate(zip(text, mended, strict=False)) if old != new)
             begin = text.rfind(" ", 0, begin) + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from cards.card import Card
@@ -16,24 +16,34 @@ _NAMED: Final = 5
 
 
 def texts_in(value: Any, place: str, wanted: Callable[[str], bool] = bool) -> Iterator[tuple[str, str]]:
-    """The texts inside a JSON value that are wanted, with their places: `data.tags[0]`."""
+    """The texts inside a JSON value that are wanted, with their places: `data.tags[0]`; those of an object
+    before those inside its values."""
     if isinstance(value, str):
         if wanted(value):
             yield place, value
-    elif isinstance(value, (Mapping, list)):
-        for key, child in value.items() if isinstance(value, Mapping) else enumerate(value):
-            # A place is made only where there is something to say: a card may hold a million values.
-            if isinstance(child, str):
+        return
+    waiting: list[tuple[Any, Any]] = [(value, place)] if isinstance(value, (dict, list)) else []
+    while waiting:
+        holder, trail = waiting.pop()
+        below: list[tuple[Any, Any]] = []
+        for key, child in holder.items() if type(holder) is dict else enumerate(holder):
+            # A place is written only where there is something to say: a card may hold a million values.
+            if type(child) is str:
                 if wanted(child):
-                    yield _below(place, key), child
-            elif child and isinstance(child, (Mapping, list)):
-                yield from texts_in(child, _below(place, key), wanted)
+                    yield _written((trail, key)), child
+            elif child and (type(child) is dict or type(child) is list):
+                below.append((child, (trail, key)))
+        waiting += reversed(below)
 
 
-def _below(place: str, key: str | int) -> str:
+def _written(trail: Any) -> str:
+    """A place from the places above it: `(("data", "tags"), 0)` is `data.tags[0]`."""
+    if isinstance(trail, str):
+        return trail
+    above, key = _written(trail[0]), trail[1]
     if isinstance(key, int):
-        return f"{place}[{key}]"
-    return f"{place}.{key}" if place else key
+        return f"{above}[{key}]"
+    return f"{above}.{key}" if above else str(key)
 
 
 def card_texts(card: Card, wanted: Callable[[str], bool] = bool) -> Iterator[tuple[str, str]]:

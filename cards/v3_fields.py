@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from cards import limits
 from cards.coercion import Coercion, type_name
 from cards.errors import CardWarning
 
@@ -54,8 +55,10 @@ def read_assets(fields: Coercion) -> tuple[Asset, ...]:
     if not isinstance(listed, list):
         fields.warn("assets", f"{type_name(listed)} where a list belongs")
         listed = [listed] if isinstance(listed, Mapping) and "uri" in listed else []
+    if len(listed) > limits.ASSETS:
+        fields.warn("assets", f"only the first {limits.ASSETS} of {len(listed)} assets are looked at")
     found: list[Asset] = []
-    for place, raw in enumerate(listed):
+    for place, raw in enumerate(listed[: limits.ASSETS]):
         if isinstance(raw, Mapping):
             asset = Coercion(raw, f"{fields.field('assets')}[{place}]", fields.warnings)
             found.append(Asset(*(_text(asset, key) for key in ("type", "uri", "name", "ext"))))

@@ -135,6 +135,11 @@ BOMBS = {
     "numbers": 'b\'{"name":"a","first_mes":"b","x":[\' + b\'1,\' * 990_000 + b\'0]}\'',
     "objects": 'b\'{"name":"a","first_mes":"b","x":[\' + b\'{},\' * 490_000 + b\'0]}\'',
     "brackets": "b'[' * 16_000_000",
+    "decorators": "book([{'keys': ['a'], 'content': '@@exclude_keys a\\n' * 200_000 + 'x'}])",
+    "assets": "card(assets=[{}] * 480_000)",
+    "languages": "card(creator_notes_multilingual={str(n): n for n in range(300_000)})",
+    "mojibake": "card(tags=['\\u00c3\\u00a9'] * 400_000, creator='\\u00c3\\u00a9' * 1_000_000)",
+    "odd entries": "book([{'keys': 1, 'content': 2, 'extensions': 3}] * 20_000)",
     "aliases": "b'name: &a [x,x,x,x,x,x,x,x]\\ngreeting: &b [*a,*a,*a,*a,*a,*a,*a]\\nk: [*b,*b]\\n' * 400",
 }
 
@@ -143,9 +148,14 @@ BOMBS = {
 def test_memory_and_time_are_bounded(bomb: str) -> None:
     """In a process of its own: seconds of CPU for reading, and megabytes at the most."""
     program = f"""
-import io, resource, struct, time, zipfile, zlib
+import io, json, resource, struct, time, zipfile, zlib
 def png(kind, body):
     return b"\\x89PNG\\r\\n\\x1a\\n" + struct.pack(">I", len(body)) + kind + body + bytes(4)
+def card(**data):
+    data = {{"name": "a", "first_mes": "b", **data}}
+    return json.dumps({{"spec": "chara_card_v3", "data": data}}, ensure_ascii=False).encode()
+def book(entries):
+    return card(character_book={{"entries": entries}})
 def zipped(body):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:

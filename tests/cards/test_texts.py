@@ -66,6 +66,14 @@ def test_a_card_is_read_as_it_is_with_an_offer_for_each_field() -> None:
     )
 
 
+@pytest.mark.parametrize("shift", range(4))
+@pytest.mark.parametrize("letter", ["é", "’", "😀", "語"])
+def test_a_long_text_is_judged_by_a_piece(shift: int, letter: str) -> None:
+    misread = letter.encode().decode("latin-1")
+    _, warnings = read(description="x" * shift + misread * 3_000)
+    assert [warning.field for warning in warnings] == ["data.description"]
+
+
 def test_many_such_fields_are_counted() -> None:
     _, warnings = read(tags=["Ã©"] * 20)
     assert [warning.field for warning in warnings] == [*(f"data.tags[{n}]" for n in range(5)), ""]
