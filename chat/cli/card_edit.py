@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chat.cli.card_fields import pair, with_field
-from chat.cli.card_library import at_hand, can_ask, counted, named
+from chat.cli.card_library import at_hand, can_ask, counted, named, write_line
 from chat.cli.failure import FAILED
 from chat.cli.options import text_or_file, text_or_stdin
 from chat.cli.printing import warn, write
@@ -157,7 +157,7 @@ class _Edit:
         expected = None if force else self.state
         now = int(time.time())
         saved = save_card(self.library, self.path, card, expected=expected, now=now, notice=warn)
-        write(f"{named(card.name)}: saved in {saved}")
+        write_line(f"{named(card.name)}: saved in {saved}")
 
     def _with_avatar(self, card: Card, picture: Path) -> Card:
         from cards.avatar import with_avatar
@@ -232,7 +232,9 @@ class _Edit:
             self._save(card, force=True)
         else:
             path = self.library.new_path(card.name, file_ending(card))
-            write(f"{named(card.name)}: saved in {save_card(self.library, path, card, now=int(time.time()))}")
+            write_line(
+                f"{named(card.name)}: saved in {save_card(self.library, path, card, now=int(time.time()))}"
+            )
         draft.unlink(missing_ok=True)
 
     def _kept(self, error: Exception, draft: Path) -> click.ClickException:

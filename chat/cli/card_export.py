@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat.cli.card_library import at_hand, card_at, counted, named
-from chat.cli.printing import warn, write
+from chat.cli.card_library import at_hand, card_at, counted, named, write_line
+from chat.cli.printing import warn
 
 if TYPE_CHECKING:
     from cards.card import Card
@@ -75,7 +75,7 @@ def export(
         if file is None:
             target.parent.mkdir(parents=True, exist_ok=True)
         save_file(target, data)
-        write(f"{named(card.name)}: {target}")
+        write_line(f"{named(card.name)}: {target}")
 
 
 def _place(output: str | None, *, several: bool) -> tuple[Path, Path | None]:

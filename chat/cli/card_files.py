@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat.cli.card_library import at_hand, counted, named, nothing_in, row
+from chat.cli.card_library import at_hand, counted, named, nothing_in, row, write_line
 from chat.cli.printing import write, write_json
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def new(name: str, form: Any, avatar: Path | None, settings: tuple[str, ...]) ->
     library = at_hand()
     path = library.new_path(card.name, file_ending(card, form))
     save_file(path, export_card(card, form), backup=False)
-    write(f"{named(card.name)}: {path.stem}, in {path}")
+    write_line(f"{named(card.name)}: {path.stem}, in {path}")
 
 
 def _empty(name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat.cli.card_library import at_hand, can_ask, counted, named, nothing_in, row
+from chat.cli.card_library import at_hand, can_ask, counted, named, nothing_in, row, write_line
 from chat.cli.failure import FAILED, INTERRUPTED
 from chat.cli.printing import warn, write, write_json
 
@@ -94,7 +94,7 @@ class _Clashes:
         self.settled = settled if settled != "ask" or can_ask() else "keep"
 
     def __call__(self, file: Path, card: Card, there: LibraryCard) -> ClashChoice:
-        clash = f"{named(file.name)}: {named(card.name)} is in the library ({there.ref})"
+        clash = f"{named(file.name)}: {named(card.name)} is in the library ({named(there.ref)})"
         if self.settled == "cancel":
             raise _Cancelled(clash)
         if self.settled != "ask":
@@ -125,7 +125,7 @@ def _report(arrivals: list[Arrival], as_json: bool, *, few: bool) -> None:
             warn(f"{arrival.path}: {arrival.error.message}")
         elif few:
             ref = f": {arrival.card.ref}" if arrival.card else ""
-            write(f"{named(arrival.name)}: {SAID[arrival.outcome]}{ref}")
+            write_line(f"{named(arrival.name)}: {SAID[arrival.outcome]}{ref}")
             for warning in arrival.warnings:
                 write(f"  warning: {warning}")
     counts: Counter[str] = Counter(arrival.outcome for arrival in arrivals)

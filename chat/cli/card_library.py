@@ -39,6 +39,14 @@ def named(name: str) -> str:
     return display_text(name, single_line=True, limit=limits.NAME_CELLS)
 
 
+def write_line(text: str) -> None:
+    """One line for people on stdout, also where a file's name would make two of it."""
+    from cards.display import display_text
+    from chat.cli.printing import write
+
+    write(display_text(text, single_line=True))
+
+
 def counted(count: int, one: str, many: str = "") -> str:
     """`1 card`, `2 cards`; `many` where an s does not do."""
     return f"{count} {one if count == 1 else many or one + 's'}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chat.cli.card_library import at_hand, counted, named
+from chat.cli.card_library import at_hand, counted, named, write_line
 from chat.cli.options import text_or_stdin
 from chat.cli.printing import warn, write, write_json, write_table
 
@@ -179,4 +179,4 @@ def _add(path: Path, file: Path) -> None:
     card = read_card_file(path)[0]
     edited, count = book_with(card, read_file(file), file.name)
     saved = save_card(library, path, edited, expected=state, now=int(time.time()), notice=warn)
-    write(f"{named(card.name)}: {counted(count, 'entry', 'entries')} added, saved in {saved}")
+    write_line(f"{named(card.name)}: {counted(count, 'entry', 'entries')} added, saved in {saved}")

@@ -211,6 +211,13 @@ def test_no_name_breaks_a_line(rpchat: Rpchat, tmp_path: Path) -> None:
     assert rpchat("card", "show", ref).out.splitlines()[0].startswith("New line xxx")
 
 
+def test_no_files_name_breaks_a_line(rpchat: Rpchat, card_file: WriteCard, tmp_path: Path) -> None:
+    path = card_file("Vesna").rename(tmp_path / "new\nline\x1b[31m.json")
+    for arguments in (["edit", path, "--set", "creator=me"], ["export", path, "-o", tmp_path / "x\ny.json"]):
+        answer = rpchat("card", *arguments)
+        assert (answer.status, answer.out.count("\n"), "\x1b" in answer.out) == (0, 1, False)
+
+
 def test_one_is_one(rpchat: Rpchat, card_file: WriteCard) -> None:
     path = card_file("A", description="", first_mes="", character_book={"entries": [ENTRY]})
     rpchat("card", "import", path)
