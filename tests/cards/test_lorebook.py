@@ -414,9 +414,12 @@ def test_two_thousand_entries_against_a_thousand_messages() -> None:
     messages = ["Ann: " + " ".join(dice.choices(words, k=30)) for _ in range(1000)]
     settings = LoreSettings(scan_depth=1000)
     activate(lore, messages, settings=settings)
-    begun = time.perf_counter()
-    activate(lore, [*messages, "Ann: one more"], settings=settings)
-    assert time.perf_counter() - begun < 0.25
+    taken = []
+    for turn in range(5):
+        begun = time.process_time()
+        activate(lore, [*messages, f"Ann: one more {turn}"], settings=settings)
+        taken.append(time.process_time() - begun)
+    assert min(taken) < 0.05
 
 
 def test_chance_in_a_text_falls_once() -> None:
