@@ -238,7 +238,7 @@ def test_a_chat_is_answered_as_if_read_afresh(pair: Pair) -> None:
 
 def test_an_edit_beyond_what_the_cache_still_holds_goes_back_to_a_checkpoint(pair: Pair) -> None:
     """The windows' cache holds about 1 000 tokens here; the edit is farther back."""
-    text = "".join(f"On day {number} the sea was calm, and the lamp was lit at six. " for number in range(90))
+    text = "".join(f"On day {number} the sea was calm, and the lamp was lit at six. " for number in range(108))
     assert tokens(pair.living, text) > 1700
     pair.turn(text)
     edited = text.replace("On day 30 ", "On the day after that ")
