@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 @click.option("--no-save", is_flag=True, help="Store nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object when the reply is whole.")
 @click.option(
+    "--swipes",
+    type=click.IntRange(1, 8),
+    metavar="N",
+    help="N replies at once, side by side in the chat; with --json a list of objects.",
+)
+@click.option(
     "--probs",
     type=click.IntRange(1, 1000),
     metavar="N",
@@ -43,6 +49,7 @@ def command(
     continue_chat: bool,
     no_save: bool,
     as_json: bool,
+    swipes: int | None,
     probs: int | None,
 ) -> None:
     """Say one thing to a character; the reply streams to stdout and the turn is stored.
@@ -75,18 +82,21 @@ def command(
                 warn(notice)
             said = session.say(words)
             try:
-                message = _reply(session, aloud=not as_json)
+                messages, error = _replies(session, swipes, aloud=not as_json)
             except click.ClickException:
                 _take_back(session, said, opening.launch.new)
                 raise
         finally:
             session.close()
+            session.saved.wait()
+        for notice in session.saved.take_notices():
+            warn(notice)
         if as_json:
-            values = _values(session, message, saved=not no_save)
-            if probs:
-                values["probs"] = [token.model_dump() for token in session.inspector.tokens]
-            write_json(values)
-        if message.generation is not None and message.generation.finish_reason == "cancelled":
+            answers = [_values(session, message, saved=not no_save, probs=probs) for message in messages]
+            write_json(answers if swipes else answers[0])
+        if error:
+            raise click.ClickException(error)
+        if any(made.generation and made.generation.finish_reason == "cancelled" for made in messages):
             context.exit(INTERRUPTED)
 
 
@@ -121,6 +131,18 @@ def _markers(session: Session) -> list[str]:
     from chat.marking import marker_notice
 
     return list(filter(None, [marker_notice(session)]))
+
+
+def _replies(session: Session, swipes: int | None, *, aloud: bool) -> tuple[list[Message], str]:
+    """What the character said, and why some of it is missing, in one line."""
+    if not swipes:
+        return [_reply(session, aloud=aloud)], ""
+    from chat.cli.swipes import Swipes
+
+    several = Swipes(session, swipes, aloud=aloud)
+    with _stopping(session):
+        several.make()
+    return several.messages, several.error
 
 
 def _reply(session: Session, *, aloud: bool) -> Message:
@@ -179,9 +201,10 @@ def _stopping(session: Session) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _values(session: Session, message: Message, *, saved: bool) -> dict[str, Any]:
+def _values(session: Session, message: Message, *, saved: bool, probs: int | None) -> dict[str, Any]:
     made = message.generation
     assert made is not None
+    recorded = session.inspector.of(message.id)
     return {
         "reply": message.text,
         "format": made.format,
@@ -193,10 +216,13 @@ def _values(session: Session, message: Message, *, saved: bool) -> dict[str, Any
         "evaluated_tokens": made.evaluated_tokens,
         "reused_tokens": made.reused_tokens,
         "generated_tokens": made.generated_tokens,
+        "broken_at": made.broken_at,
+        "broken_by": made.broken_by or None,
         "finish_reason": made.finish_reason,
         "ended_by": made.ended_by or None,
         "thinking": message.thinking or None,
         "timings": made.timings,
         "chat": session.chat.id if saved else None,
         "message": message.id if saved else None,
+        **({"probs": [token.model_dump() for token in recorded]} if probs else {}),
     }
