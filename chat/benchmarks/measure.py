@@ -70,11 +70,11 @@ class Bench:
         return self.model
 
     @contextmanager
-    def engine(self, model: Path, context: int, **choices: Any) -> Iterator[Engine]:
+    def engine(self, model: Path, context: int, log: Path | None = None) -> Iterator[Engine]:
         """A worker of its own with a model loaded on the CPU."""
-        engine = Engine(self.folder / "worker.log")
+        engine = Engine(log or self.folder / "worker.log")
         try:
-            engine.load(model, context=context, gpu_layers=0, **choices).wait()
+            engine.load(model, context=context, gpu_layers=0).wait()
             yield engine
         finally:
             engine.close()

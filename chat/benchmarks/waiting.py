@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,9 @@ LONG = 280
 """Sentences: about 4 000 tokens."""
 CONTEXT = 8_192
 IDLE_SECONDS = 10.0
+
+BUFFER = re.compile(r"buffer size = +([0-9.]+) MiB")
+"""What llama.cpp logs of the model, the cache and what it computes in."""
 
 CLIENT = """
 import json, sys
@@ -73,15 +77,14 @@ def memory(bench: Bench) -> Mapping[str, float]:
         check=False,
     )
     held = json.loads(client.stdout or "null")
-    with bench.engine(bench.demo, CONTEXT) as engine:
+    log = bench.folder / "memory.log"
+    with bench.engine(bench.demo, CONTEXT, log) as engine:
         Talk(engine, "chatml").turn()
-        peak, loaded = engine.devices().memory_peak, engine.loaded
-    if not held or not peak or loaded is None:
+        peak = engine.devices().memory_peak
+    if not held or not peak:
         raise Missing("this system does not say how much memory a process holds")
-    return {
-        "memory.client_mib": held / 2**20,
-        "memory.worker_beyond_mib": (peak - loaded.memory) / 2**20,
-    }
+    buffers = sum(map(float, BUFFER.findall(log.read_text(encoding="utf-8", errors="replace"))))
+    return {"memory.client_mib": held / 2**20, "memory.worker_beyond_mib": peak / 2**20 - buffers}
 
 
 MEASURES = (
