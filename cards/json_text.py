@@ -129,6 +129,15 @@ def _json_error(error: json.JSONDecodeError) -> CardError:
     return CardError("json", message + _advice(error), line=error.lineno, column=error.colno)
 
 
+_OTHER_QUOTES: Final = ("'", "\u2018", "\u2019", "\u201c", "\u201d", "\u201e", "\u00ab")
+_ADVICE: Final = {
+    "Extra data": "; delete what follows the card",
+    "Expecting ',' delimiter": "; a comma is missing, or a quote inside a text lacks its backslash",
+    "Invalid \\escape": "; a backslash inside a text is written twice",
+    "Invalid \\uXXXX escape": "; a backslash inside a text is written twice",
+}
+
+
 def _advice(error: json.JSONDecodeError) -> str:
     """What to do about the commonest mistakes of an edit by hand."""
     here, before = error.doc[error.pos : error.pos + 2], error.doc[max(0, error.pos - 200) : error.pos]
@@ -136,9 +145,11 @@ def _advice(error: json.JSONDecodeError) -> str:
         return "; JSON has no comments: delete this one"
     if here[:1] in ("}", "]") and before.rstrip().endswith(","):
         return "; delete the comma before it"
+    if here[:1] in _OTHER_QUOTES:
+        return '; JSON has only straight double quotes: "'
     if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated string"):
         return "; the text seems cut off: fetch the file again"
-    return ""
+    return next((what for said, what in _ADVICE.items() if error.msg.startswith(said)), "")
 
 
 def _too_deep() -> CardError:

@@ -138,6 +138,23 @@ def test_a_pictures_comment(comment: bytes, order: str) -> None:
         ('{"name": "A", "description": "x', (1, 30), "fetch the file again"),
         ('{"name": "A", "description": ', (1, 30), "fetch the file again"),
         ("\ufeff\n{,}", (2, 2), "near"),
+        ("{'name': 'A'}", (1, 2), 'JSON has only straight double quotes: "'),
+        ("{“name”: “A”}", (1, 2), 'JSON has only straight double quotes: "'),
+        ('{"name": “A”}', (1, 10), 'JSON has only straight double quotes: "'),
+        ('{"name": "A"}\n{"name": "B"}', (2, 1), "delete what follows the card"),
+        ('{"name": "A"};', (1, 14), "delete what follows the card"),
+        (
+            '{"name": "A" "tags": []}',
+            (1, 14),
+            "a comma is missing, or a quote inside a text lacks its backslash",
+        ),
+        (
+            '{"name": "an "A" card"}',
+            (1, 15),
+            "a comma is missing, or a quote inside a text lacks its backslash",
+        ),
+        ('{"name": "C:\\windows"}', (1, 13), "a backslash inside a text is written twice"),
+        ('{"name": "C:\\users"}', (1, 14), "a backslash inside a text is written twice"),
     ],
 )
 def test_broken_json_names_its_place_and_what_to_do(text: str, place: tuple[int, int], words: str) -> None:
