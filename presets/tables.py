@@ -1,4 +1,4 @@
-"""Markdown tables of the formats, the sampling presets and the sampler settings, made from the data.
+"""Markdown tables of the formats, the samplings, the sampler settings and the options, made from the data.
 
 README holds them between markers, `<!-- formats -->` and `<!-- /formats -->`; a test holds README to them.
 `python -m presets.tables README.md` writes them there anew.
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from presets.library import PresetLibrary
+from presets.option_help import OPTION_HELP, option_values
 from presets.sampling import Sampling
 
 __all__ = ["tables", "with_tables"]
@@ -28,6 +29,10 @@ def tables(library: PresetLibrary) -> dict[str, str]:
         "samplings": _table(
             ("sampling", "for", "what it sets"),
             ((f"`{one.id}`", one.title, _settings(one.sampling) or "nothing") for one in library.samplings()),
+        ),
+        "options": _table(
+            ("option", "values", "what it does"),
+            ((f"`{name}`", values, OPTION_HELP[name]) for name, values in option_values().items()),
         ),
         "settings": _table(
             ("setting", "neutral", "what it does"),
