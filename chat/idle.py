@@ -54,6 +54,8 @@ class Idle:
         self._lock = threading.Lock()
         self._turn = 0
         self._operation: Operation[Prepared] | None = None
+        self._settled: object = None
+        """The chat as it was when nothing was left to be read for its next turns."""
 
     @property
     def reading_rate(self) -> float | None:
@@ -73,10 +75,13 @@ class Idle:
         with self._lock:
             self._turn += 1
             turn = self._turn
+        self._session.saved.bring(self._session.engine)
         try:
             if draft.strip() and self._reads_drafts():
                 self._read_draft(draft, turn)
-            self._read_next(turn)
+            state = self._state()
+            if state != self._settled and self._read_next(turn):
+                self._settled = state
         except FAILURES:
             return
 
@@ -87,6 +92,13 @@ class Idle:
             operation = self._operation
         if operation is not None:
             operation.cancel()
+
+    def _state(self) -> object:
+        """What the next turn's prompt depends on, before it is written."""
+        session = self._session
+        options, engine = tuple(sorted(session.options.items())), session.engine
+        of = (session.format.id, options, id(session.card), id(session.persona), session.reply_tokens)
+        return session.tree.head, session.chat.window, engine.loaded if engine else None, of
 
     # The draft ----------------------------------------------------------------------------------------------
 
@@ -103,24 +115,25 @@ class Idle:
 
     # The next window ----------------------------------------------------------------------------------------
 
-    def _read_next(self, turn: int) -> None:
+    def _read_next(self, turn: int) -> bool:
+        """Whether nothing is left to be read for the chat as it is."""
         session, windows = self._session, self._session.windows
         budget, loaded = windows.budget(), session.engine.loaded if session.engine else None
         path = session.path()
         if budget is None or loaded is None or not path or path[-1].role != "char":
-            return
+            return False
         if session.options.get("shift") == "on" or loaded == self._full or 0 < loaded.cells <= loaded.context:
-            return
+            return True
         asked = self._placeholder(path, ".")
         prompt = self._after_the_slide([*path, asked], budget)
         before, windows.ahead = windows.ahead, prompt.window if prompt is not None else None
         if prompt is None:
-            if before not in (None, session.chat.window):  # the chat went another way
-                self._prepare((), "next", turn)
-            return
+            went_another_way = before not in (None, session.chat.window)
+            return not went_another_way or self._prepare((), "next", turn) is not None
         prepared = self._prepare(_before(prompt, asked), "next", turn)
         if prepared is not None and not prepared.room:
             self._full = loaded
+        return prepared is not None
 
     def _after_the_slide(self, path: list[Message], budget: Budget) -> Prompt | None:
         """The prompt after the oldest turns have left; None while the next replies still fit without."""

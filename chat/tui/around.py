@@ -72,6 +72,8 @@ class Around:
             speed=last.generated_tokens / wrote if last and wrote > 0 and last.generated_tokens else None,
             read=last.evaluated_tokens if last and last.evaluated_tokens else None,
             reused=last.reused_tokens if last else None,
+            broken_at=last.broken_at if last else None,
+            broken_by=last.broken_by if last else "",
         )
         if not screen.replies.running:
             screen.status.change(reading=None, writing=False)

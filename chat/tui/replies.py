@@ -103,6 +103,7 @@ class Replies:
         then, self._then = self._then, None
         if then is not None:
             then()
+        self._screen.ahead.look()
 
     # What a session tells -----------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 
 from cards.display import display_text
+from chat.breaks import shown
 
 EngineState = Literal["none", "starting", "loading", "ready", "down", "failed"]
 BAR = 8
@@ -41,6 +42,10 @@ class Status:
     """Prompt tokens that the last turn read."""
     reused: int | None = None
     """Prompt tokens that it found in the cache."""
+    broken_at: int | None = None
+    """Token at which its prompt left what was read before."""
+    broken_by: str = ""
+    """What stands there: `lore Eldoria/tower`."""
 
 
 def number(value: int) -> str:
@@ -77,6 +82,8 @@ CHIP = max(map(len, _MODES.values()))
 PART = " · "
 GAP = 3
 """Cells between the pieces on the right."""
+LONGEST_PLACE = 32
+"""Cells for what stands where a prompt broke."""
 SHORTEST_MODEL = 8
 """Cells of a model's name that still say something."""
 
@@ -141,12 +148,13 @@ def _context_cells(status: Status) -> int:
 
 def _right(status: Status, room: int) -> str:
     """The most that fits of activity, speed and context."""
-    long, short = _activity(status)
+    long, middle, short = _activity(status)
     speed = "" if status.speed is None or status.reading is not None else _speed(status.speed)
     context, drawn = _context(status, drawn=False), _context(status, drawn=True)
     for pieces in (
         (long, speed, drawn),
         (long, speed, context),
+        (middle, speed, context),
         (short, speed, context),
         (speed, context),
         (short, context),
@@ -157,17 +165,22 @@ def _right(status: Status, room: int) -> str:
     return context
 
 
-def _activity(status: Status) -> tuple[str, str]:
-    """What is being done, or what the last turn read; long and short."""
+def _activity(status: Status) -> tuple[str, str, str]:
+    """What is being done, or what the last turn read and why it was so much; long, shorter and short."""
     if status.reading is not None and status.reading[1]:
         done, total = status.reading
-        return f"reading {number(done)} of {number(total)}", f"reading {done / total:.0%}"
+        share = f"reading {done / total:.0%}"
+        return f"reading {number(done)} of {number(total)}", share, share
     if status.writing:
-        return "writing", "writing"
+        return "writing", "writing", "writing"
     if status.read is not None:
         new = f"read {number(status.read)} new"
-        return f"{new}, {number(status.reused or 0)} reused", new
-    return "", ""
+        whole = f"{new}, {number(status.reused or 0)} reused"
+        if status.broken_at is None or not status.broken_by:
+            return whole, new, new
+        place = display_text(shown(status.broken_by), single_line=True, limit=LONGEST_PLACE)
+        return f"{whole}, broke at {number(status.broken_at)}: {place}", f"{new}: {place}", new
+    return "", "", ""
 
 
 def _speed(speed: float) -> str:

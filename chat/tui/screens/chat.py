@@ -28,6 +28,7 @@ from chat.tui.engine import EngineStatus
 from chat.tui.marker_watch import Checked, MarkerWatch
 from chat.tui.meter import Counted, Meter
 from chat.tui.outbox import Outbox
+from chat.tui.read_ahead import ReadAhead
 from chat.tui.replies import AGAIN, Ended, Replies, Said
 from chat.tui.status import StatusLine
 from chat.tui.transcript import Transcript
@@ -71,6 +72,7 @@ class ChatScreen(Screen[None]):
         self.replies = Replies(self)
         self.engine = EngineStatus()
         self.meter = Meter(self)
+        self.ahead = ReadAhead(self)
         self.markers = MarkerWatch(self)
         self.outbox = Outbox(self)
         self.around = Around(self)
@@ -158,6 +160,8 @@ class ChatScreen(Screen[None]):
 
     def leave_session(self) -> None:
         """Another chat is being opened: what stands there is for the eye, what is typed is for the next."""
+        if self.session is not None:
+            self.session.idle.stop()
         self.session = None
         self.actions = Actions(self)
         self.around.hush()
@@ -197,6 +201,11 @@ class ChatScreen(Screen[None]):
             self.banner.say(status.lines[0], key=AGAIN)
         elif status.state == "ready" and was == "failed":
             self.banner.settle()
+        if status.state == "ready" and (session := self.session) is not None:
+            bring = session.saved.bring
+            self.run_worker(
+                lambda: bring(session.engine), thread=True, group="saved state", exit_on_error=False
+            )
         self.show_state()
 
     def show_state(self) -> None:
@@ -302,6 +311,10 @@ class ChatScreen(Screen[None]):
         else:
             self._leaving = True
             self.tell("Ctrl+C again leaves.")
+
+    @on(Composer.Changed)
+    def _typed(self) -> None:
+        self.ahead.typed()
 
     @on(Composer.Submitted)
     def _submitted(self, submitted: Composer.Submitted) -> None:
