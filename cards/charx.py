@@ -13,13 +13,22 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from warnings import catch_warnings, simplefilter
 
 from cards import limits
 from cards.byaf import document_from_byaf
 from cards.errors import CardError, CardWarning
 from cards.json_text import decode_text, dump_json, parse_json
 
-__all__ = ["ZipCard", "has_zip", "other_members", "read_zip_card", "rewritten_charx", "write_charx"]
+__all__ = [
+    "ZipCard",
+    "has_zip",
+    "other_members",
+    "read_zip_card",
+    "rewritten_charx",
+    "with_default_icon",
+    "write_charx",
+]
 
 _END: Final = b"PK\x05\x06"
 _DIRECTORY: Final = 8 * 2**20
@@ -144,11 +153,13 @@ def _unsafe(member: zipfile.ZipInfo) -> bool:
     )
 
 
-def _member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes:
+def _member(
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int, *, any_method: bool = False
+) -> bytes:
     """A member's bytes, never more than `limit` whatever its header says. Raises CardError."""
     if member.flag_bits & 1:
         raise CardError("encrypted", "the zip is password-protected")
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+    if not any_method and member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise CardError("zip", f"{member.filename} is compressed in a way that cards are not")
     if member.file_size > limit:
         raise CardError("too-large", f"{member.filename} unpacks to over the limit of {limit // 2**20} MB")
@@ -271,13 +282,14 @@ def _copy(
     dropped: set[str],
     out: io.BytesIO,
 ) -> None:
-    with zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
+    with catch_warnings(), zipfile.ZipFile(out, "a", zipfile.ZIP_DEFLATED) as archive:
+        simplefilter("ignore")  # two members of one name stay two
         archive.comment = old.comment
         for member in old.infolist():
             if member is card:
                 archive.writestr(_info(card.filename), new[card.filename])
             elif member.filename not in dropped:
-                archive.writestr(member, _member(old, member, limits.ZIP_ASSET))
+                archive.writestr(member, _member(old, member, limits.ZIP_ASSET, any_method=True))
         for name, content in new.items():
             if name != card.filename:
                 archive.writestr(_info(name), content, zipfile.ZIP_STORED)
@@ -317,6 +329,20 @@ def _main_icon(assets: list[Any]) -> int | None:
     ]
     main = [n for n in icons if assets[n].get("name") == "main"]
     return main[0] if main else icons[0] if len(icons) == 1 else None
+
+
+def with_default_icon(document: dict[str, Any]) -> dict[str, Any]:
+    """A CHARX's document for a PNG, which is itself the main icon that was a file in the zip."""
+    data = document.get("data")
+    assets = data.get("assets") if isinstance(data, dict) else None
+    place = _main_icon(assets) if isinstance(assets, list) else None
+    if place is None or assets is None or not _embedded(assets[place].get("uri")):
+        return document
+    asset = {**assets[place], "uri": "ccdefault:", "ext": "png"}
+    return {
+        **document,
+        "data": {**document["data"], "assets": [*assets[:place], asset, *assets[place + 1 :]]},
+    }
 
 
 def _embedded(uri: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal
 
 from cards.card import Card
-from cards.charx import other_members, rewritten_charx, write_charx
+from cards.charx import other_members, rewritten_charx, with_default_icon, write_charx
 from cards.conversion import (
     SpecNumber,
     as_v1,
@@ -176,6 +176,8 @@ def _png(card: Card, spec: SpecNumber | None, image: bytes | None, keep_private:
     if not keep_private:
         chara = without_private_keys(chara)
         ccv3 = None if ccv3 is None else without_private_keys(ccv3)
+    if ccv3 is not None and card.avatar is not None and card.container in ("charx", "jpeg"):
+        ccv3 = with_default_icon(ccv3)
     return write_card_png(carrier, chara, ccv3)
 
 

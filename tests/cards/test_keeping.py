@@ -282,6 +282,34 @@ def test_many_icons_without_a_main_one_stay() -> None:
     assert (listed[0]["name"], listed[1:]) == ("main", assets)
 
 
+def test_members_of_any_kind_pass_an_edit(recwarn: pytest.WarningsRecorder) -> None:
+    out = io.BytesIO(charx(v3()))
+    with zipfile.ZipFile(out, "a", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("x/packed.bin", b"p" * 999)
+        archive.writestr("module.risum", b"second")
+        archive.writestr("../evil", b"e")
+    recwarn.clear()
+    edited = export_card(read(out.getvalue()).edited("scenario", "New."))
+    with zipfile.ZipFile(io.BytesIO(out.getvalue())) as old, zipfile.ZipFile(io.BytesIO(edited)) as new:
+        kept = [[(m.filename, m.CRC, m.compress_type) for m in z.infolist()] for z in (old, new)]
+    assert [member for member in kept[0] if member[0] != "card.json"] == [
+        member for member in kept[1] if member[0] != "card.json"
+    ]
+    assert list(recwarn) == []
+
+
+def test_a_pngs_icon_is_the_png() -> None:
+    assets = [JOY, icon("embeded://assets/icon/image/1.png")]
+    out = export_card(read(charx(v3(assets=assets), icon=blank_png())), "png")
+    listed = read(out).document["data"]["assets"]
+    assert listed == [JOY, icon("ccdefault:")]
+    again = read(export_card(read(out), "charx"))
+    assert (again.avatar, again.document["data"]["assets"]) == (
+        blank_png(),
+        [JOY, icon("embeded://assets/icon/image/main.png")],
+    )
+
+
 # Paths --------------------------------------------------------------------------------------------------
 
 
