@@ -46,6 +46,8 @@ class Adapters:
         self._model = model
         self._headers = headers
         self._loras: dict[tuple[str, int, int], Any] = {}
+        self._counted = 0
+        """LoRAs in memory when the context was made."""
         self._wanted: list[Adapter] = []
 
     @property
@@ -54,11 +56,11 @@ class Adapters:
         return list(self._wanted)
 
     def load(self, wanted: Sequence[Adapter]) -> bool:
-        """Checks all and loads what is new; whether there was a new LoRA, which asks for a new context.
+        """Checks all and loads what is new; whether there is a LoRA that the context was made without, which
+        asks for a new one.
 
         Raises AdapterError, and then those in force stay.
         """
-        before = len(self._loras)
         for adapter in wanted:
             header = _header(adapter)
             if adapter.kind == "lora":
@@ -67,15 +69,15 @@ class Adapters:
             else:
                 self._check_control(header)
         self._wanted = list(wanted)
-        return len(self._loras) > before
+        before, self._counted = self._counted, len(self._loras)
+        return self._counted > before
 
     def apply(self, context: Context) -> None:
         """Puts those that were asked for in force, and takes all others out. Raises AdapterError."""
         loras = [adapter for adapter in self._wanted if adapter.kind == "lora" and adapter.scale]
-        handles = (ctypes.c_void_p * len(loras))(*[self._lora(adapter) for adapter in loras])
+        handles = (api.llama_adapter_lora_p_ctypes * len(loras))(*[self._lora(one) for one in loras])
         scales = (ctypes.c_float * len(loras))(*[adapter.scale for adapter in loras])
-        pointer = ctypes.cast(handles, ctypes.POINTER(ctypes.c_void_p))
-        if api.llama_set_adapters_lora(context.handle, pointer, len(loras), scales) != 0:
+        if api.llama_set_adapters_lora(context.handle, handles, len(loras), scales) != 0:
             raise AdapterError("llama.cpp did not take the LoRA adapters; its log knows more.")
         self._apply_control(context)
 

@@ -94,7 +94,8 @@ class _Loading:
                 self._refuse_other_kinds(model)
                 adapters.load(self._request.adapters)
                 context, plan = self._open_context(model, needs, wanted, plan)
-                adapters.apply(context)
+                if self._request.adapters:
+                    adapters.apply(context)
         except BaseException:
             model.close()
             raise
