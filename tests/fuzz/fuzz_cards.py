@@ -44,6 +44,7 @@ def one_input(data: bytes) -> None:
         activated(book)
     if card is not None:
         used(card)
+        mended(card, data)
 
 
 def one_line(error: Exception) -> None:
@@ -59,9 +60,12 @@ def activated(book: object) -> None:
     """A book that was read can be asked."""
     from random import Random
 
-    from cards.lorebook import activate
+    from cards.lorebook import activate, timers_as_json, timers_from_json
 
-    activate(book, ["Samuel: the castle", "User: a tower"], dice=Random(0))  # type: ignore[arg-type]
+    chat = ["Samuel: the castle", "User: a tower"]
+    timers = activate(book, chat, dice=Random(0)).timers  # type: ignore[arg-type]
+    assert timers_from_json(timers_as_json(timers)) == dict(timers)
+    activate(book, [*chat, "Samuel: yes"], timers=timers, dice=Random(0))  # type: ignore[arg-type]
 
 
 def used(card: object) -> None:
@@ -72,7 +76,15 @@ def used(card: object) -> None:
     from cards.writing import EXPORT_FORMATS, export_card, losses
 
     assert isinstance(card, Card)
-    for field in (*COMPARED, "greetings", "call_name"):
+    for field in (
+        *COMPARED,
+        "greetings",
+        "call_name",
+        "greeting_numbers",
+        "assets",
+        "creation_date",
+        "talkativeness",
+    ):
         getattr(card, field)
     for spec in (1, 2, 3):
         losses(card, spec)  # type: ignore[arg-type]
@@ -88,12 +100,32 @@ def used(card: object) -> None:
                 over_a_limit(error, form)
 
 
+def mended(card: object, data: bytes) -> None:
+    """What is offered for a card: its mojibake mended, another of its copies, its prompt tokens named."""
+    from cards.card import Card
+    from cards.errors import CardError
+    from cards.mojibake import mended_card
+    from cards.prompt_tokens import prompt_token_warnings
+    from cards.reading import read_copy
+
+    assert isinstance(card, Card)
+    assert mended_card(card).shape == card.shape
+    for warning in prompt_token_warnings(card):
+        assert "\n" not in str(warning)
+    try:
+        read_copy(data, 2, "fuzz.bin")
+    except CardError as error:
+        one_line(error)
+
+
 def main() -> None:
     import atheris
 
     with atheris.instrument_imports(include=["cards"]):
         import cards.lorebook
         import cards.markdown
+        import cards.mojibake
+        import cards.prompt_tokens
         import cards.reading
         import cards.writing
         import cards.yaml_text  # noqa: F401

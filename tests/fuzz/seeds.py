@@ -49,6 +49,20 @@ V3 = {
 V2 = {"spec": "chara_card_v2", "spec_version": "2.0", "data": V3["data"], **V1, "fav": True, "chat": "x"}
 
 
+ODD: dict[str, Any] = {
+    **V3,
+    "data": {
+        **V1,
+        "tags": "a, b",
+        "assets": [None, {"uri": "http://x"}],
+        "source": 5,
+        "creation_date": "2024-01-01T00:00:00Z",
+        "extensions": {"fav": "true", "talkativeness": "0.5", "regex_scripts": [1]},
+        "character_book": {"entries": {"0": {"keys": "k", "content": None, "position": 9, "extensions": ""}}},
+    },
+}
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     """One PNG chunk."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -70,9 +84,9 @@ def zipped(members: dict[str, str], method: int = zipfile.ZIP_STORED) -> bytes:
     return out.getvalue()
 
 
-def webp(comment: bytes) -> bytes:
+def webp(comment: bytes, prefix: bytes = b"ASCII\0\0\0") -> bytes:
     """A WebP with an EXIF user comment."""
-    comment = b"ASCII\0\0\0" + comment
+    comment = prefix + comment
     inner = struct.pack("<H", 1) + struct.pack("<HHII", 0x9286, 7, len(comment), 44) + b"\0" * 4
     root = struct.pack("<H", 1) + struct.pack("<HHII", 0x8769, 4, 1, 26) + b"\0" * 4
     block = b"II*\0" + struct.pack("<I", 8) + root + inner + comment
@@ -102,8 +116,14 @@ def seeds() -> dict[str, bytes]:
         "memory.json": b'{"kind":"memory","entries":[{"entry":"e","keywords":["k"],"weight":1}]}',
         "chat.jsonl": b'{"user_name":"A","character_name":"B"}\n{"mes":"x"}',
         "utf16.json": coded["v1"].decode().encode("utf-16"),
+        "utf16be.json": coded["v1"].decode().encode("utf-16-be"),
+        "utf32.json": coded["v1"].decode().encode("utf-32-le"),
+        "mojibake.json": json.dumps({**V1, "name": "Ã©â€™"}, ensure_ascii=False).encode(),
+        "comment.json": b"// a card\n" + coded["v1"],
+        "odd.json": json.dumps(ODD).encode(),
         "webui.yaml": b"name: A\ngreeting: |-\n  hi\ncontext: &a c\nx: *a\n",
         "card.md": b"---\nname: A\nfirst_mes: (below)\ndescription: d\n---\n\n<!-- first_mes -->\nhi\n",
+        "copies.png": png(chunk(b"tEXt", b"chara\0" + coded["v1"]), chunk(b"tEXt", b"chara\0" + coded["v2"])),
         "text.png": png(chunk(b"tEXt", b"chara\0" + b64encode(coded["v2"]))),
         "bare.png": png(chunk(b"tEXt", b"ccv3\0" + coded["v3"]), chunk(b"tEXt", b"chara\0" + coded["v1"])),
         "ztxt.png": png(chunk(b"zTXt", b"Chara\0\0" + zlib.compress(b64encode(coded["v1"])))),
@@ -120,6 +140,7 @@ def seeds() -> dict[str, bytes]:
             }
         ),
         "card.webp": webp(coded["v1"]),
+        "unicode.webp": webp(coded["v1"].decode().encode("utf-16-be"), b"UNICODE\0"),
         "numbers.webp": webp(b",".join(str(byte).encode() for byte in coded["v1"])),
     }
 
