@@ -200,21 +200,27 @@ def _written_document(blank: int, text: str, warnings: list[CardWarning]) -> tup
 
     if is_markdown_card(text):
         return "markdown", document_from_markdown(text, warnings)
-    begin = _object_after_text(text)
-    if begin and (text.startswith(("//", "/*")) or not looks_like_yaml_card(text[:begin])):
-        raise _text_before_object(blank, text, begin)
-    if looks_like_yaml_card(text):
-        return "yaml", parse_yaml("\n" * blank + text)
-    raise CardError("not-a-card", "not a character card: this is a text file")
+    if not text.startswith(("//", "/*")) and looks_like_yaml_card(text):
+        try:
+            document = parse_yaml("\n" * blank + text)
+        except CardError as error:
+            misplaced = _text_before_object(blank, text)
+            raise misplaced or error from error.__cause__
+        if isinstance(document, dict):
+            return "yaml", document
+    misplaced = _text_before_object(blank, text)
+    raise misplaced or CardError("not-a-card", "not a character card: this is a text file")
 
 
-def _object_after_text(text: str) -> int:
-    """Where an object of JSON begins behind a comment or other text; 0 when none does."""
+def _text_before_object(blank: int, text: str) -> CardError | None:
+    """An error where an object of JSON begins behind a comment or other text; None where none does, and in
+    YAML that has a field of a card before it."""
+    from cards.yaml_text import looks_like_yaml_card
+
     found = _OBJECT.search(text)
-    return found.start() if found else 0
-
-
-def _text_before_object(blank: int, text: str, begin: int) -> CardError:
+    if not found or (looks_like_yaml_card(text[: found.start()]) and not text.startswith(("//", "/*"))):
+        return None
+    begin = found.start()
     line, column = blank + text.count("\n", 0, begin) + 1, begin - text.rfind("\n", 0, begin)
     message = (
         f"broken JSON at line {blank + 1} column 1: {text[:40].splitlines()[0]!r} stands before the card; "

@@ -172,6 +172,8 @@ def test_broken_json_names_its_place_and_what_to_do(text: str, place: tuple[int,
         '# mine\nname: A\ngreeting: "{\\"x\\": 1}"',
         'name: A\ngreeting: hi\nx: {"a": 1}',
         'card: {"name": "A", "greeting": "x"}',
+        "x: '{\"a\": 1}'\nname: A\ngreeting: x",
+        "'': |\n  {\n  \"x\": 1\nname: A\ngreeting: x",
     ],
 )
 def test_yaml_with_json_in_it_is_yaml(text: str) -> None:
