@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from cards.card import Card
 from presets.values import AuthorsNote, LoreInsertion, Persona
@@ -104,7 +105,8 @@ class _Table:
     def __init__(
         self, sizes: Sequence[int], size: Callable[[str], int], first: int, moving: int, room: int | None
     ) -> None:
-        self._sizes = sizes
+        self._read = list(accumulate(sizes, initial=0))
+        """Of all turns before one, the size."""
         self._size = size
         self._first = first
         self._moving = moving
@@ -144,28 +146,30 @@ class _Table:
 
     def _take_out_what_costs_little(self, fires: set[_Key], before: int) -> None:
         """Of what fires no longer, the latest few whose going makes less to be read again than they hold."""
-        idle = [(one.place, key) for key, one in self._standing.items() if key not in fires]
-        placed = sorted(((place, key) for place, key in idle if place is not None), reverse=True)
+        standing = self._standing.items()
+        idle = [(one.place, one.size, key) for key, one in standing if key not in fires]
+        placed = [(place, size, key) for place, size, key in idle if place is not None]
+        staying = [(one.place, one.size) for key, one in standing if key in fires and one.place is not None]
+        left = sum(size for _, size, _ in placed)
         saved, best, taken = 0, 0, 0
-        for number, (place, key) in enumerate(placed, 1):
-            saved += self._standing[key].size
-            again = self._read_again(place, before, fires)
+        for number, (place, size, _) in enumerate(sorted(placed, reverse=True), 1):
+            saved += size
+            again = self._read_again(place, before, staying)
             if saved - again > best or again == 0:
                 best, taken = saved - again, number
-        for _, key in placed[:taken]:
+            if again >= left:
+                break
+        for _, _, key in sorted(placed, reverse=True)[:taken]:
             del self._standing[key]
 
-    def _read_again(self, place: int, before: int, fires: set[_Key]) -> int:
-        """What is read again because of a change at `place` and would not be without it."""
+    def _read_again(self, place: int, before: int, staying: Sequence[tuple[int, int]]) -> int:
+        """What is read again because of a change at `place` and would not be without it; `staying` are places
+        and sizes of the entries that stay."""
         # Where nothing moves, the reply that was written to that prompt need not be read either.
         reached = before - self._moving if self._moving else before + 1
-        turns = sum(self._sizes[max(place, self._first, 0) : max(reached, 0)])
-        between = (
-            one.size
-            for key, one in self._standing.items()
-            if key in fires and one.place is not None and place <= one.place < reached
-        )
-        return turns + sum(between)
+        start = max(place, self._first, 0)
+        turns = self._read[max(reached, start)] - self._read[start]
+        return turns + sum(size for at, size in staying if place <= at < reached)
 
     def _make_room(self, scan: LoreScan, fires: set[_Key]) -> None:
         """Entries that fire no longer go, the one nearest to the end first, until all lore fits its room."""
