@@ -19,13 +19,14 @@ _NAMES = {
     "temp": "temperature",
     "penalty_repeat": "repeat_penalty",
     "penalty_last_n": "repeat_last_n",
-    "mirostat": "mirostat_mode",
+    "sequence": "samplers",
 }
 """llama.cpp's names in the header -> ours, where they differ."""
 
 
 def recommended(preset: NamedSampling, values: Mapping[str, Any]) -> NamedSampling:
-    """`preset` with what the model's file says; `source` tells what of it is no setting here or cannot be."""
+    """`preset` with what the model's file says; `source` and `notes` tell what of it is no setting here or
+    cannot be."""
     kept: dict[str, Any] = {}
     left_out: list[str] = []
     for given, value in values.items():
@@ -43,6 +44,12 @@ def recommended(preset: NamedSampling, values: Mapping[str, Any]) -> NamedSampli
         else:
             kept[name] = value
     source = preset.source + (f"; without effect here: {', '.join(left_out)}" if left_out else "")
+    notes = tuple(f"the model's file asks for {one}, which has no effect here" for one in left_out)
     return preset.model_copy(
-        update={"values": kept, "sampling": Sampling.model_validate(kept), "source": source}
+        update={
+            "values": kept,
+            "sampling": Sampling.model_validate(kept),
+            "source": source,
+            "notes": (*preset.notes, *notes),
+        }
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,15 +15,14 @@ def change_settings(session: Session, argument: str) -> str:
     from presets.idle import idle_settings
     from presets.settings import apply_settings
 
-    words = argument.split()
-    if not words:
+    if not argument.strip():
         return _listed(session)
+    words = _settings(argument)
     if not all("=" in word for word in words):
         return "Say it as NAME=VALUE, as in /set reply_length=short."
     try:
-        sampling, options = apply_settings(
-            session.sampling, session.format, dict(word.split("=", 1) for word in words)
-        )
+        pairs = [(name, value) for name, _, value in (word.partition("=") for word in words)]
+        sampling, options = apply_settings(session.sampling, session.format, pairs)
     except PresetError as error:
         return str(error)
     session.choose(
@@ -30,6 +30,11 @@ def change_settings(session: Session, argument: str) -> str:
         options={**session.options, **options} if options else None,
     )
     return "\n".join(["Set: " + ", ".join(words), *idle_settings(sampling)])
+
+
+def _settings(argument: str) -> list[str]:
+    """Each `NAME=VALUE`; a value may hold spaces, up to the next name."""
+    return re.split(r"\s+(?=[A-Za-z][\w-]*=)", argument.strip())
 
 
 def _listed(session: Session) -> str:

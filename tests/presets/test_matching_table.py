@@ -385,7 +385,41 @@ def test_what_the_file_recommends() -> None:
     assert (preset.sampling.temperature, preset.sampling.top_k) == (0.7, 20)
     assert preset.sampling.repeat_last_n > 1_000_000
     assert preset.source.endswith("without effect here: min_p=7.0, sequence=kT")
+    assert preset.notes == (
+        "the model's file asks for min_p=7.0, which has no effect here",
+        "the model's file asks for sequence=kT, which has no effect here",
+    )
     assert sampling_for("model", None, LIBRARY).values == {}
     assert sampling_for("modern", facts, LIBRARY) == LIBRARY.sampling("modern")
     family = ModelFacts("x.gguf", architecture="qwen3", chat_template=QWEN3, sampling=told)
     assert match(family, LIBRARY).sampling == "qwen3"
+
+
+def test_the_names_that_files_have_for_settings() -> None:
+    told = {
+        "sequence": "penalties;top_k;typ_p;min_p;xtc;temperature",
+        "temp": 0.8,
+        "penalty_repeat": 1.100000023841858,
+        "penalty_last_n": 64,
+        "mirostat": 2,
+        "mirostat_tau": 4.0,
+        "mirostat_eta": 0.2,
+        "xtc_probability": 0.5,
+        "xtc_threshold": 0.1,
+    }
+    preset = sampling_for("model", ModelFacts("x.gguf", sampling=told), LIBRARY)
+    assert preset.notes == ()
+    assert preset.values == {
+        "samplers": "penalties;top_k;typ_p;min_p;xtc;temperature",
+        "temperature": 0.8,
+        "repeat_penalty": 1.1,
+        "repeat_last_n": 64,
+        "mirostat": 2,
+        "mirostat_tau": 4.0,
+        "mirostat_eta": 0.2,
+        "xtc_probability": 0.5,
+        "xtc_threshold": 0.1,
+    }
+    order = ("penalties", "top_k", "typical_p", "min_p", "xtc", "temperature")
+    assert preset.sampling.samplers == order
+    assert preset.sampling.mirostat == 2

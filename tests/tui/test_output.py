@@ -111,6 +111,9 @@ async def test_settings_of_a_chat(play: Any) -> None:
         assert "reply_length" in p.screen()
         await p.say("/set nothing")
         assert "NAME=VALUE" in p.screen()
+        await p.say("/set banned_strings=shivers down banned_strings=barely above temperature=0.8")
+        assert p.session.sampling.banned_strings == ("shivers down", "barely above")
+        assert p.session.sampling.temperature == 0.8
         await p.say("/set top_k=40 samplers=min_p,temperature")
         assert "top_k=40 has no effect: samplers leaves top_k out" in p.screen()
         assert p.session.options["reply_length"] == "short"
