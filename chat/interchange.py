@@ -17,6 +17,7 @@ from cards.card import Card
 from cards.macros import Macros
 from chat.dates import read_date
 from chat.ids import new_id, now
+from chat.note_metadata import note_metadata, note_options
 from chat.prompting import macros_of
 from chat.records import Chat
 from chat.rows import new_message, storable
@@ -234,6 +235,7 @@ def import_chat(
         card_document=card.document,
         persona=persona,
         dice=Seeds(None).next(),
+        options=note_options(file.metadata),
     )
     macros = macros_of(card, persona, chat.created, chat.dice)
     names: dict[Role, str] = {"char": card.call_name, "user": persona.name, "system": "System"}
@@ -264,7 +266,7 @@ def export_jsonl(chat: Chat, tree: Tree) -> str:
         "user_name": chat.persona.name,
         "character_name": chat.card_name,
         "create_date": _date(chat.created),
-        "chat_metadata": {},
+        "chat_metadata": note_metadata(chat.options),
     }
     rows = [header, *(_export_message(message, tree) for message in tree.path())]
     return "\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,6 +32,8 @@ class _History:
     dice: int
     chat: Chat | None = None
     """The stored chat that they are of."""
+    options: dict[str, str] = field(default_factory=dict)
+    """What their chat keeps: its format's options, its author's note."""
 
 
 @click.command()
@@ -85,20 +87,23 @@ def _history(opening: Opening, file: Path | None) -> _History:
     if opening.launch.chat is not None:
         known = opening.store.open_chat(cast("str", opening.chat_asked_for(opening.store)))
         persona = opening.persona_asked_for or known.chat.persona
-        return _History(turns_of(known.tree.path()), persona, known.chat.dice, known.chat)
+        turns = turns_of(known.tree.path())
+        return _History(turns, persona, known.chat.dice, known.chat, known.chat.options)
     persona, dice = opening.persona(), opening.launch.seed or 0
     macros = macros_of(opening.card, persona, None, dice)
+    options = {}
     if file is not None:
         from chat.interchange import read_chat_file
+        from chat.note_metadata import note_options
 
         read = read_chat_file(file)
         for problem in read.problems:
             warn(f"{file.name}: {problem}")
-        turns = read.turns(macros)
+        turns, options = read.turns(macros), note_options(read.metadata)
     else:
         greetings = opening.card.greetings if not opening.format().begins_with_reply else []
         turns = [Turn("char", "", macros.expand(greeting), "greeting") for greeting in greetings[:1]]
-    return _History(turns, persona, dice)
+    return _History(turns, persona, dice, options=options)
 
 
 def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, str]:
@@ -106,7 +111,7 @@ def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, st
 
     chat = history.chat
     format = opening.format(chat)
-    kept = known_options(chat.options, format) if chat else {}
+    kept = known_options(history.options, format)
     with _budget(opening) as budget:
         try:
             prompt = prompt_of(

@@ -23,6 +23,7 @@ from chat.interchange import (
     read_chat,
     read_chat_file,
 )
+from chat.note_metadata import note_options
 from chat.prompting import macros_of
 from chat.rows import new_message
 from chat.store import Store
@@ -403,3 +404,38 @@ def test_no_bytes_raise_anything_else(parts: list[bytes]) -> None:
         return
     for message in file.messages:
         assert message.text == message.texts[message.chosen]
+
+
+NOTES: list[tuple[dict[str, Any], dict[str, str]]] = [
+    ({}, {}),
+    ({"note_prompt": "  "}, {}),
+    ({"note_prompt": "Be brief.", "note_interval": 0}, {}),
+    ({"note_prompt": 7}, {}),
+    ({"note_prompt": "Be brief."}, {"note": "Be brief."}),
+    (
+        {"note_prompt": "A", "note_interval": 3, "note_position": 1, "note_depth": 2, "note_role": 1},
+        {"note": "A", "note_interval": "3", "note_depth": "2", "note_role": "user"},
+    ),
+    (
+        {"note_prompt": "A", "note_interval": "x", "note_depth": -1, "note_role": 9},
+        {"note": "A"},
+    ),
+    ({"note_prompt": "A", "note_interval": True, "note_depth": 1.5, "note_role": None}, {"note": "A"}),
+]
+
+
+@pytest.mark.parametrize(("metadata", "options"), NOTES)
+def test_the_authors_note_comes_with_a_chat_and_goes_with_it(
+    tmp_path: Path, metadata: dict[str, Any], options: dict[str, str]
+) -> None:
+    rows = [{"user_name": "Alex", "character_name": "Vesna", "chat_metadata": metadata}]
+    rows.append({"name": "Vesna", "is_user": False, "mes": "Hm."})
+    file = read_chat("\n".join(json.dumps(row) for row in rows).encode())
+    card = card_from_document({"spec": "chara_card_v2", "data": {"name": "Vesna"}})[0]
+    with Store(tmp_path / "chats.db") as store:
+        opened = store.open_chat(import_chat(store, file, card_ref="vesna", card=card).id)
+    assert opened.chat.options == options
+    again = read_chat(export_jsonl(opened.chat, opened.tree).encode())
+    assert bool(again.metadata) == bool(options)
+    assert note_options(again.metadata).get("note") == options.get("note")
+    assert all(note_options(again.metadata)[name] == value for name, value in options.items())

@@ -173,6 +173,10 @@ def test_cache_friendly_lore(rpchat: Rpchat, card_file: Callable[..., Path], tmp
     chat.write_text("\n".join(json.dumps(row) for row in rows))
     book = {**BOOK, "entries": BOOK["entries"][:1]}
     args = ("prompt", "--card", card_file(character_book=book), "--chat", chat, "--format", "chatml")
+    rows[0]["chat_metadata"] = {"note_prompt": "From a file.", "note_depth": 0}  # type: ignore[assignment]
+    noted = tmp_path / "noted.jsonl"
+    noted.write_text("\n".join(json.dumps(row) for row in rows))
+    assert "From a file." in rpchat(*args[:4], noted, *args[5:]).out
     faithful, friendly = (rpchat(*args, "--set", f"lore={way}").out for way in ("faithful", "cache-friendly"))
     assert faithful.index("Kilda") < faithful.index("Boo.")
     assert friendly.index("Hm.") < friendly.index("Kilda") < friendly.index("The lighthouse?")
