@@ -69,7 +69,8 @@ class ReplyWritten:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """A quiet word about the reply that is about to be finished: it repeats itself, and what would help."""
+    """A quiet word: the reply that is about to be finished repeats itself, and what would help; or what was
+    read of the chat could not be saved. The latter is about no message."""
 
     message_id: str
     text: str

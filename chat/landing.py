@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from chat.store import Store
+from collections.abc import Iterator
+
+from chat.events import ReplyFailed, ReplyFinished, SessionEvent
+from chat.store import Store, StoreError
 from chat.tree import Message
 
 
@@ -33,3 +36,13 @@ class Landing:
             message, move_head = self._waiting[0]
             self._store.add_message(message, move_head=move_head)
             del self._waiting[0]
+
+    def late(self) -> Iterator[SessionEvent]:
+        """Store what is waiting, told as the end of the last of these replies."""
+        message = self._waiting[-1][0]
+        try:
+            self.flush()
+        except StoreError as error:
+            yield ReplyFailed(message.id, " ".join(str(error).split()), message)
+        else:
+            yield ReplyFinished(message)

@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING
 
 from cards.errors import CardError
 from cards.library import CardLibrary
+from chat.engine.shelf import Shelf
 from chat.files import make_private_folder
 from chat.launch import Launch
 from chat.models import ModelChoice, ModelError, choose_model, settled_match
 from chat.settings import Folders, ModelOverride, Settings, SettingsError, reason
+from chat.states import SavedState, shelf_of
 from presets.errors import PresetError
 from presets.idle import idle_settings
 from presets.library import NamedSampling, PresetLibrary
@@ -86,6 +88,8 @@ class Opening:
         self.settings = settings or Settings(self.folders)
         self.notices: list[str] = []
         """Sentences the person should see: a model that is gone, a database set aside ..."""
+        self.state_notices: list[str] = []
+        """The same about the saved states of chats, also of those that have been left."""
 
     def another(self, *, card: str | None = None, chat: str | None = None, new: bool = False) -> Opening:
         """The same for another chat: store, cards, presets and model are shared. `card` is a path, or what
@@ -93,7 +97,7 @@ class Opening:
         card = str(self.library.known_as(card) or card) if card is not None else None
         other = Opening(replace(self.launch, card=card, chat=chat, new=new), self.folders, self.settings)
         other.store, other.library, other.presets = self.store, self.library, self.presets
-        other.model = self.model
+        other.model, other.state_notices = self.model, self.state_notices
         return other
 
     def check(self) -> None:
@@ -312,7 +316,7 @@ class Opening:
 
         It lives in `store` when one is given. `--format` and `--sampling` are settled for `--model` here.
         """
-        from chat.session import MAX_TOKENS, Session
+        from chat.session import MAX_TOKENS, Choices, Session
 
         store = store or self.store
         with _one_line():
@@ -323,31 +327,21 @@ class Opening:
         sampling, options = self.sampling(chat)
         self.remember_choices()
         with _one_line():
+            choices: Choices = {"engine": engine, "options": options, "seed": self.launch.seed}
+            choices["max_tokens"] = max_tokens
             if chat is None:
-                return Session.begin(
-                    store,
-                    self.card,
-                    self.persona(),
-                    format,
-                    sampling,
-                    card_ref=self.card_ref,
-                    engine=engine,
-                    options=options,
-                    seed=self.launch.seed,
-                    max_tokens=max_tokens,
+                who = self.card, self.persona()
+                session = Session.begin(store, *who, format, sampling, card_ref=self.card_ref, **choices)
+            else:
+                card, persona = self._card_for(chat), self.persona_asked_for
+                session = Session.resume(
+                    store, chat.id, format, sampling, card=card, persona=persona, **choices
                 )
-            return Session.resume(
-                store,
-                chat.id,
-                format,
-                sampling,
-                card=self._card_for(chat),
-                persona=self.persona_asked_for,
-                engine=engine,
-                options=options,
-                seed=self.launch.seed,
-                max_tokens=max_tokens,
+            shelf = shelf_of(self.folders.states, self.settings.state_quota)
+            session.saved = SavedState(
+                shelf, session.chat.id, read_only=store.path is None, notices=self.state_notices
             )
+            return session
 
     def chat_asked_for(self, store: Store) -> str | None:
         """Id of the chat in `store` to go on with; None: a new one is to begin."""
@@ -358,6 +352,11 @@ class Opening:
                 return None
             chats = store.chats(self.card_ref) if self.launch.card is not None else store.chats()
             return chats[0].id if chats else None
+
+    def delete_chat(self, chat_id: str) -> None:
+        """Take a chat out of every list; what the engine has read of it goes for good. Raises StoreError."""
+        self.store.delete_chat(chat_id)
+        Shelf(self.folders.states).forget(chat_id)
 
     def _card_for(self, chat: Chat) -> Card | None:
         """The card as its file stands now; None, for the copy in the chat, when the file has gone."""

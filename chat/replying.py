@@ -68,6 +68,7 @@ class Reply:
             yield ReplyFailed(draft.message_id or None, one_line(error), None)
         finally:
             draft.end()
+            self._session.saved.used(self._session.engine, self._session.last)
             self.ended.set()
 
     # The steps -------------------------------------------------------------------------------------------

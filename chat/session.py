@@ -9,7 +9,7 @@ from typing import Self, TypedDict, Unpack
 
 from cards.card import Card, card_from_document
 from chat.engine.surface import EngineSurface
-from chat.events import ReplyFailed, ReplyFinished, SessionEvent
+from chat.events import ReplyFailed, SessionEvent
 from chat.idle import Idle
 from chat.ids import new_id, now
 from chat.inspector import Inspector
@@ -20,6 +20,7 @@ from chat.records import Chat, OpenChat
 from chat.replying import Reply, one_line
 from chat.rows import new_message, worded
 from chat.seeds import Seeds
+from chat.states import SavedState
 from chat.store import Store, StoreError
 from chat.swiping import Swiping
 from chat.tree import Generation, Message, Tree
@@ -95,6 +96,8 @@ class Session:
         self.repetition = RepetitionWatch()
         self.windows = Windows(self)
         self.idle = Idle(self)
+        self.saved = SavedState(None, self.chat.id)
+        """What is kept of the engine's reading; whoever opens a chat may say where."""
         self._reply: Reply | Swiping | None = None
         self._landing = Landing(store)
         keep_output_options(self)
@@ -166,6 +169,7 @@ class Session:
             self._reply.stop()
             if not self._reply.ended.wait(CLOSING_SECONDS):
                 self._reply.save_now()
+        self.saved.leave(self.engine)
         self.store.release(self.chat.id)
         self._landing.flush()
 
@@ -330,7 +334,7 @@ class Session:
         """What failed last, again. A reply that broke off gets a fresh sibling; a dead worker starts anew."""
         with self._lock:
             if self._landing.waiting:
-                return self._saved_late()
+                return self._landing.late()
         self.model_problem = ""
         failed = self._reply
         if failed is not None and failed.mode == "impersonate":
@@ -359,6 +363,7 @@ class Session:
                 return iter((ReplyFailed(None, "A reply is being written already: stop it first.", None),))
             # Named before anyone iterates, so that a stop which comes at once is not lost.
             self._reply = reply
+            self.saved.busy(self.last)
             return reply.events()
 
     def land(self, message: Message, head_before: str | None) -> str:
@@ -382,15 +387,6 @@ class Session:
         self.store.add_message(message)
         self.tree.add(message)
         return message
-
-    def _saved_late(self) -> Iterator[SessionEvent]:
-        message = self._landing.waiting[-1]
-        try:
-            self._landing.flush()
-        except StoreError as error:
-            yield ReplyFailed(message.id, one_line(error), message)
-        else:
-            yield ReplyFinished(message)
 
     def _read_last(self) -> None:
         """What the last turn cost, as its message tells."""

@@ -68,6 +68,11 @@ class Folders:
         )
 
     @property
+    def states(self) -> Path:
+        """What the engine has read of each chat, so that it need not be read again."""
+        return self.cache / "states"
+
+    @property
     def worker_log(self) -> Path:
         """What llama.cpp and the worker process say."""
         return self.logs / "worker.log"
@@ -134,6 +139,17 @@ class Settings:
         """`auto` or a number."""
         value = self.get("gpu_layers")
         return "auto" if value is None else str(value)
+
+    @property
+    def state_quota(self) -> float | None:
+        """Gigabytes that the saved states of all chats may take; 0: none are saved. None: not settled."""
+        value = self.get("state_quota")
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
+            file = self._file_of("state_quota")
+            raise SettingsError(f"state_quota: a number of gigabytes, or 0 for none, is needed in {file}")
+        return float(value)
 
     # Personas -----------------------------------------------------------------------------------------------
 

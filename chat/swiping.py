@@ -112,6 +112,7 @@ class Swiping:
         finally:
             for draft in self._drafts:
                 draft.end()
+            self._session.saved.used(self._session.engine, self._session.last)
             self.ended.set()
 
     # The steps -------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 from chat.engine.surface import EngineError, EngineSurface, Operation
-from chat.events import SessionEvent, Waiting
+from chat.events import Remark, SessionEvent, Waiting
 
 if TYPE_CHECKING:
     from chat.session import Session
@@ -61,7 +61,12 @@ class UnderWay:
                 raise EngineError("request", session.model_problem or "There is no model to answer with.")
             if engine.loaded is not None:
                 session.had_model = True
-                return engine
+                session.saved.bring(engine)
+                for line in session.saved.take_notices():
+                    yield Remark("", line)
+                if engine.loaded is not None:
+                    return engine
+                continue
             if engine.alive:
                 down_since = None
             elif session.had_model or time.monotonic() - (down_since or time.monotonic()) > LOADING_GRACE:

@@ -158,9 +158,9 @@ def search(text: str, as_json: bool) -> None:
 @click.argument("chat", metavar="ID")
 def delete(chat: str) -> None:
     """Take a chat out of every list; its rows stay in the database."""
-    store = _store()
-    chat_id = store.find_chat(chat)
-    store.delete_chat(chat_id)
+    opening = _opening()
+    chat_id = _store(opening).find_chat(chat)
+    opening.delete_chat(chat_id)
     write(f"chat {chat_id} is deleted")
 
 

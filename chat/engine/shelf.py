@@ -34,7 +34,7 @@ class Shelf:
     def __init__(self, folder: Path, quota: int | None = None) -> None:
         """`quota` is in bytes; None: 8 GB, or a tenth of what the disk has left for it when that is less."""
         self.folder = folder
-        self._quota = quota
+        self.limit = quota
 
     def file(self, chat: str, key: str) -> Path:
         """Where a state is, or would be. Raises ValueError for a name that is no file's."""
@@ -55,8 +55,8 @@ class Shelf:
     @property
     def quota(self) -> int:
         """Bytes that all states may take. Raises OSError."""
-        if self._quota is not None:
-            return self._quota
+        if self.limit is not None:
+            return self.limit
         held = sum(size for _, size, _ in self.files())
         return min(QUOTA, int(SHARE_OF_DISK * (shutil.disk_usage(self.folder).free + held)))
 

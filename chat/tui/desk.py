@@ -121,6 +121,7 @@ class Desk:
         try:
             if self.session is not None:
                 self.session.close()
+                self.session.saved.wait()
             if self.opening is not None and "store" in vars(self.opening):
                 self.opening.store.close()
         except StoreError as error:
@@ -158,4 +159,4 @@ class Desk:
 
         if self.session is not None and self.opening is not None:
             current = self.session.chat.id
-            self._app.push_screen(ChatsScreen(self.opening.store, current, words), picked)
+            self._app.push_screen(ChatsScreen(self.opening, current, words), picked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -17,8 +17,11 @@ from textual.widgets.option_list import Option
 
 from cards.display import cells, display_text
 from chat.records import ChatSummary, Found
-from chat.store import Store, StoreError
+from chat.store import StoreError
 from chat.tui.keys import Field
+
+if TYPE_CHECKING:
+    from chat.opening import Opening
 
 WIDTH = 100
 """Cells of the list with its frame, at most."""
@@ -50,9 +53,10 @@ class ChatsScreen(ModalScreen["str | None"]):
         Binding("ctrl+z", "restore", show=False, priority=True),
     ]
 
-    def __init__(self, store: Store, current: str, words: str = "") -> None:
+    def __init__(self, opening: Opening, current: str, words: str = "") -> None:
         super().__init__()
-        self._store = store
+        self._delete = opening.delete_chat
+        self._store = opening.store
         self._current = current
         self._words = words
         self._chats: list[ChatSummary] = []
@@ -135,7 +139,7 @@ class ChatsScreen(ModalScreen["str | None"]):
         if chat_id == self._current:
             self.notify("This chat is open; open another one first.", markup=False)
         elif chat_id is not None:
-            self._change(self._store.delete_chat, chat_id)
+            self._change(self._delete, chat_id)
             self._deleted.append(chat_id)
 
     def action_restore(self) -> None:
