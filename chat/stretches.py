@@ -97,6 +97,7 @@ class Stretches:
         )
         self._count_thinking = meter(engine)
         self._thought_enough = False
+        self._said_nothing = False
         self._thinking_since: float | None = None
         self._message_id = "" if mode == "impersonate" else message.id
 
@@ -248,6 +249,9 @@ class Stretches:
                 pieces = output.push(self._closing())
             return pieces, self._onward()
         if enough or (reason == "length" and output.thinking and not self._is_long_enough()):
+            return [], self._onward()
+        if output.thinking and not output.whole and not self._said_nothing:
+            self._said_nothing = True  # a request never begins with its end: now something is said
             return [], self._onward()
         if self._options.auto_continue and done.generated_tokens and not self._is_long_enough():
             return [], self._continued()

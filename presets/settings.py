@@ -37,6 +37,9 @@ _ELSEWHERE = {
 _SWITCHES = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False}
 
 
+_NAMES = {"always": "on", "none": "off", "groups": "off"}
+"""SillyTavern's words for names before turns; a chat with one character is no group."""
+
 _LISTS = ("dry_sequence_breakers", "banned_tokens", "banned_strings")
 """Settings of many texts: a JSON list, or one text; what is given several times is all meant."""
 
@@ -124,6 +127,8 @@ def _choice(name: str, value: str, allowed: tuple[str, ...], format: PromptForma
         return str(int(written))
     if name == "note_role":
         written = written_role(written)
+    elif name == "names" and written not in allowed:
+        written = _NAMES.get(written, written)
     if allowed and set(allowed) <= {"on", "off"} and written in _SWITCHES:
         written = "on" if _SWITCHES[written] else "off"
     if written not in allowed:

@@ -270,6 +270,21 @@ def test_thinking_is_stored_apart_and_left_out_of_later_prompts(store: Store) ->
     assert again.base_text == "He bowed."
 
 
+@pytest.mark.parametrize("end", ["eos", "stop"])
+def test_after_thinking_something_is_said(store: Store, end: str) -> None:
+    one = session(store, ScriptedReply("<think>A stranger.</think>", end), "She nodded.")  # type: ignore[arg-type]
+    message = finished(one.reply())
+    assert (message.text, message.thinking) == ("She nodded.", "A stranger.")
+    assert scripted(one).requests[1].prompt.endswith("<think>A stranger.</think>")
+
+
+def test_who_says_nothing_twice_is_not_asked_again(store: Store) -> None:
+    one = session(store, "<think>A stranger.</think>", ScriptedReply(""), "Never asked for.")
+    message = finished(one.reply())
+    assert (message.text, message.thinking) == ("", "A stranger.")
+    assert len(scripted(one).requests) == 2
+
+
 def test_thinking_does_not_count_against_the_length(store: Store) -> None:
     think = "<think>" + "hm " * 15
     parts = [ScriptedReply(part, finish_reason="length") for part in (think, " so</think>He bowed and")]

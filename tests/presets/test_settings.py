@@ -67,3 +67,11 @@ def test_refused_in_one_line(name: str, value: str, message: str) -> None:
 def test_an_option_that_the_format_lacks() -> None:
     with pytest.raises(PresetError, match="no setting 'length'"):
         apply_settings(LIMARP, LIBRARY.format("chatml"), {"length": "long"})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("always", "on"), ("none", "off"), ("groups", "off"), ("ON", "on")]
+)
+def test_sillytaverns_words_for_names(written: str, meant: str) -> None:
+    _, options = apply_settings(Sampling(), PresetLibrary().format("metharme"), {"names": written})
+    assert options == {"names": meant}
