@@ -33,6 +33,13 @@ class Launch:
     """Longest reply, in tokens."""
     gpu_layers: str = ""
     """`auto` or a number of layers; empty: the settings decide."""
+    lora: tuple[str, ...] = ()
+    """`--lora FILE[=SCALE]` as given; empty: what is settled for the model."""
+    control_vector: tuple[str, ...] = ()
+    cache_type: str = ""
+    """`auto`, `f16`, `q8_0`, `q4_0`; empty: the settings decide."""
+    flash_attention: str = ""
+    """`auto`, `on`, `off`; empty: the settings decide."""
     seed: int | None = None
     settings: tuple[str, ...] = ()
     """`--set KEY=VALUE` as given: sampling values and format options."""

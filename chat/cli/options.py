@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -53,6 +54,25 @@ def _gpu_layers(context: click.Context, parameter: click.Parameter, value: str) 
     return value
 
 
+def _or_empty(context: click.Context, parameter: click.Parameter, value: str | None) -> str:
+    return value or ""
+
+
+def _adapters(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    for value in values:
+        _, found, scale = value.rpartition("=")
+        path = Path(value).expanduser()
+        if not found or path.exists():
+            continue
+        try:
+            number = float(scale)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise click.BadParameter(f"{scale!r} in {value!r} is no scale, such as 0.8", context, parameter)
+    return values
+
+
 def _options(screen: bool) -> list[Callable[..., Any]]:
     shared: list[Callable[..., Any]] = [
         click.option("--card", metavar="REF", help="Card: a path, else a name."),
@@ -84,6 +104,32 @@ def _options(screen: bool) -> list[Callable[..., Any]]:
             callback=_gpu_layers,
             metavar="auto|N",
             help="Layers on the GPU.",
+        ),
+        click.option(
+            "--lora",
+            multiple=True,
+            metavar="FILE[=SCALE]",
+            callback=_adapters,
+            help="A LoRA adapter for the model.",
+        ),
+        click.option(
+            "--control-vector",
+            multiple=True,
+            metavar="FILE[=SCALE]",
+            callback=_adapters,
+            help="A control vector for the model.",
+        ),
+        click.option(
+            "--cache-type",
+            callback=_or_empty,
+            type=click.Choice(["auto", "f16", "q8_0", "q4_0"]),
+            help="What the model remembers a prompt with; q8_0 takes half the memory of f16.",
+        ),
+        click.option(
+            "--flash-attention",
+            callback=_or_empty,
+            type=click.Choice(["auto", "on", "off"]),
+            help="The kernels that save memory; auto is best.",
         ),
         click.option("--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="Same seed, same reply."),
         click.option(
@@ -123,6 +169,10 @@ def _launch(values: dict[str, Any]) -> Launch:
             raise click.UsageError(
                 f"--{one} and --{other.replace('_', '-')} exclude each other; give one of them"
             )
+    if values.get("cache_type") in ("q8_0", "q4_0") and values.get("flash_attention") == "off":
+        raise click.UsageError(
+            f"--cache-type {values['cache_type']} needs flash attention; leave --flash-attention off away"
+        )
     for setting in values.get("settings", ()):
         if "=" not in setting:
             raise click.UsageError(f"--set {setting}: KEY=VALUE is needed, such as temperature=0.8")
