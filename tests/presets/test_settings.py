@@ -73,5 +73,5 @@ def test_an_option_that_the_format_lacks() -> None:
     ("written", "meant"), [("always", "on"), ("none", "off"), ("groups", "off"), ("ON", "on")]
 )
 def test_sillytaverns_words_for_names(written: str, meant: str) -> None:
-    _, options = apply_settings(Sampling(), PresetLibrary().format("metharme"), {"names": written})
+    _, options = apply_settings(LIMARP, LIBRARY.format("metharme"), {"names": written})
     assert options == {"names": meant}
