@@ -10,7 +10,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
-from typing import Any
 
 from cards.activation import activate
 from cards.card import Card
@@ -20,7 +19,7 @@ from cards.lore_values import Activation, LoreScene, LoreSettings
 from cards.macros import Macros
 from presets.lore_placing import LoreScan, moving_depth, settled_lore
 from presets.prompt_options import PromptOptions
-from presets.values import Budget, Dropped, LoreAt, LoreInsertion, Persona, Segment, Turn
+from presets.values import Budget, Dropped, LoreAt, LoreInsertion, Mode, Persona, Segment, Turn
 
 
 @dataclass(slots=True)
@@ -58,6 +57,7 @@ class LoreWatch:
         clock: datetime | None = None,
         budget: Budget | None = None,
         memory: LoreMemory | None = None,
+        mode: Mode = "reply",
     ) -> None:
         """`macros` are the book's own: what it throws must not move the dice of the card's texts."""
         self._card = card
@@ -76,6 +76,10 @@ class LoreWatch:
         self._path = _path(self._turns)
         self._replies = [place for place, turn in enumerate(self._turns) if turn.role == "char" and place]
         self._greeting = self._which_greeting()
+        if self._path and mode != "reply":
+            # What only answers such a turn must not be taken for what the next reply is made with.
+            self._path[-1] = hash((self._path[-1], mode))
+        self._mode = mode
 
     def lore(self) -> Sequence[LoreInsertion] | LoreAt:
         """What `presets.prompt.build` takes; macros are not expanded yet."""
@@ -146,20 +150,25 @@ class LoreWatch:
     def _scene(self, length: int) -> LoreScene:
         persona = self._persona
         said = sum(turn.role == "char" for turn in self._turns[:length])
-        # A persona between the messages is read like them.
-        also = self._macros.expand(persona.description) if persona.position == "depth" else ""
-        more: dict[str, Any] = {"greeting": self._greeting} if self._greeting is not None else {}
-        return LoreScene(self._card.name, tuple(self._card.tags), said, also=also, **more)
+        now = length == len(self._turns) and self._mode != "reply"
+        return LoreScene.for_card(
+            self._card,
+            persona.description,
+            replies=said,
+            greeting=self._greeting,
+            # A persona between the messages is read like them.
+            also=self._macros.expand(persona.description) if persona.position == "depth" else "",
+            trigger=self._mode if now else "normal",
+        )
 
     def _which_greeting(self) -> int | None:
         """Which of the card's greetings the chat began with; None for a text of its own."""
         book, turns = self._card.character_book, self._turns
         if book is None or not turns or turns[0].role != "char":
             return None
-        greetings = [self._card.first_mes, *self._card.alternate_greetings]
         said = turns[0].text
-        found = (n for n, text in enumerate(greetings) if said in (text, self._macros.expand(text)))
-        return next(found, None)
+        each = zip(self._card.greeting_numbers, self._card.greetings, strict=True)
+        return next((n for n, text in each if said in (text, self._macros.expand(text))), None)
 
     # Sizes --------------------------------------------------------------------------------------------------
 

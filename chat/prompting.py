@@ -90,6 +90,7 @@ def prompt_of(
         clock=clock,
         budget=budget,
         memory=memory,
+        mode=mode,
     )
     prompt = build(
         card,

@@ -243,3 +243,24 @@ def test_hidden_messages_stay_out_and_do_not_count(store: Store) -> None:
     assert text.index("Good evening.") < text.index("Be brief.") < text.index("Alex: Hello.")
     shown = [replace(message, hidden=False) for message in one.path()]
     assert "All of tower." in one.prompt_for(shown, "reply").text
+
+
+def test_entries_for_one_kind_of_turn(store: Store) -> None:
+    card = a_card(
+        entry("tower", "rain", triggers=["continue"]),
+        entry("sea", "rain", triggers=["impersonate"]),
+        entry("isle", "rain", triggers=["normal"]),
+    )
+    one = session(store, card)
+    one.say("Rain.")
+    list(one.reply())
+    for mode, name in (("impersonate", "sea"), ("continue", "tower"), ("reply", "isle")) * 2:
+        text = one.prompt(mode).text  # type: ignore[arg-type]
+        assert [n for n in ("tower", "sea", "isle") if f"All of {n}." in text] == [name]
+
+
+def test_the_persona_is_looked_at_where_an_entry_asks_for_it(store: Store) -> None:
+    card = a_card(entry("tower", "tall", match_persona_description=True), entry("sea", "tall"))
+    text = session(store, card).prompt().text
+    assert "All of tower." in text
+    assert "All of sea." not in text
