@@ -10,6 +10,8 @@ import re
 import struct
 from typing import Final
 
+from cards import limits
+from cards.errors import CardError
 from cards.json_text import text_encoding
 
 __all__ = ["is_webp", "user_comment"]
@@ -27,13 +29,16 @@ def is_webp(data: bytes) -> bool:
 
 def user_comment(data: bytes) -> bytes | None:
     """The comment as UTF-8 or as the bytes that it is, a list of numbers written out turned into the bytes
-    that they are; None without one."""
+    that they are; None without one. Raises CardError for one that is longer than any card."""
     block = _exif_block(data)
     if block is None:
         return None
     comment = _tag(block, (_COMMENT, _DESCRIPTION))
     if comment is None:
         return None
+    if len(comment) > limits.JSON_TEXT:
+        limit = f"the limit of {limits.JSON_TEXT // 2**20} MB"
+        raise CardError("too-large", f"the text in this picture is over {limit}")
     if comment.startswith(b"UNICODE\0"):
         comment = _from_utf16(comment[8:], "utf-16-be" if block.startswith(b"MM") else "utf-16-le")
     elif comment[:8] in (b"ASCII\0\0\0", b"\0" * 8, b"JIS\0\0\0\0\0"):
@@ -53,7 +58,11 @@ def _from_utf16(comment: bytes, order: str) -> bytes:
     encoding = text_encoding(comment)
     if not encoding and comment[:1] in (b"{", b"[", b"e") and b"\0" not in comment[:64].rstrip(b"\0"):
         return comment
-    text = comment.decode(encoding or order, "replace").strip("\ufeff\0 ")
+    try:
+        text = comment.decode(encoding or order)
+    except UnicodeDecodeError:
+        text = comment[: limits.DAMAGED_TEXT].decode(encoding or order, "replace")
+    text = text.strip("\ufeff\0 ")
     return text.encode("utf-8", "replace")
 
 

@@ -40,11 +40,14 @@ def text_encoding(data: bytes) -> str:
 
 def decode_text(data: bytes, warnings: list[CardWarning]) -> str:
     """Text from bytes: UTF-16 and UTF-32 with a mark or without, else UTF-8, else Windows-1252 with a
-    warning. Mojibake is left alone."""
+    warning. Mojibake is left alone.
+
+    Raises CardError for a long text that only seems to be UTF-16 or UTF-32.
+    """
     encoding = text_encoding(data)
     if encoding and encoding != "utf-8":
         warnings.append(CardWarning("encoding", f"the text is {encoding[:6].upper()}"))
-        return data.decode(encoding, "replace").removeprefix("\ufeff")
+        return _decoded(data, encoding).removeprefix("\ufeff")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -77,6 +80,17 @@ def parse_json(text: str, warnings: list[CardWarning]) -> Any:
         raise _too_deep()
     warnings.extend(CardWarning("json", message) for message in list(oddities)[:10])
     return value
+
+
+def _decoded(data: bytes, encoding: str) -> str:
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        # Every unit that means nothing costs time, and a file of nothing else is no text.
+        if len(data) > limits.DAMAGED_TEXT:
+            what = f"the text is not the {encoding[:6].upper()} that it begins as, from byte {error.start} on"
+            raise CardError("encoding", f"{what}; fetch the file again") from error
+        return data.decode(encoding, "replace")
 
 
 def _has_values_over(text: str, limit: int) -> bool:

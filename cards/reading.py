@@ -190,6 +190,8 @@ def _split_text(data: bytes, warnings: list[CardWarning]) -> tuple[str, str]:
         raise CardError("too-large", f"the text is over the limit of {limits.JSON_TEXT // 2**20} MB")
     whole = decode_text(data, warnings)
     text = whole.lstrip("\ufeff \t\r\n\0")
+    if len(whole) > limits.JSON_TEXT:
+        raise CardError("too-large", f"the text is over the limit of {limits.JSON_TEXT // 2**20} MB")
     return whole[: len(whole) - len(text)].translate({0xFEFF: None, 0: None}), text
 
 

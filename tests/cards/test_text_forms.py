@@ -113,6 +113,49 @@ def test_a_pictures_comment(comment: bytes, order: str) -> None:
     assert (card.container, card.name, card.first_mes, warnings) == ("webp", "Vesna 東", "You are late.", [])
 
 
+@pytest.mark.parametrize(
+    ("comment", "code"),
+    [
+        (b"1," * 10_000_000, "too-large"),
+        (b"UNICODE\0" + b"\x00\xd8" * 20_000_000, "too-large"),
+        (b"UNICODE\0" + b"{\0" + b"\x00\xd8" * 4_000_000, "json"),
+        (b"1," * 4_000_000 + b"1", "base64"),
+        (b"999,9", "base64"),
+        (b"ASCII\0\0\0hello", "base64"),
+        (b"", "no-card"),
+    ],
+    ids=["numbers", "UNICODE", "damaged", "many numbers", "large numbers", "words", "nothing"],
+)
+def test_a_comment_that_is_no_card(comment: bytes, code: str) -> None:
+    begun = time.process_time()
+    with pytest.raises(CardError) as caught:
+        read_card(webp(comment), "x.webp")
+    assert caught.value.code == code
+    assert time.process_time() - begun < 1.5
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-32-be"])
+def test_damage_is_replaced_in_a_short_text_and_said_of_a_long_one(encoding: str) -> None:
+    broken = b"\x00\xd8" if encoding == "utf-16-le" else b"\xff\xff\xff\xff"
+    head, tail = '{"name": "A', '", "description": "x"}'
+    short = head.encode(encoding) + broken + tail.encode(encoding)
+    assert read_card(short, "x")[0].name == "A\ufffd"
+    with pytest.raises(CardError) as caught:
+        read_card(head.encode(encoding) + broken * limits.DAMAGED_TEXT + tail.encode(encoding), "x")
+    assert (caught.value.code, f"is not the {encoding[:6].upper()}" in str(caught.value)) == (
+        "encoding",
+        True,
+    )
+
+
+def test_a_text_over_the_limit_is_not_searched() -> None:
+    begun = time.process_time()
+    for text in (b"x" + b"\n" * 60_000_000, b"---\n" + b"\n" * 60_000_000):
+        with pytest.raises(CardError, match="the text is over the limit of 16 MB"):
+            read_card(text, "x")
+    assert time.process_time() - begun < 1
+
+
 # Broken JSON ----------------------------------------------------------------------------------------------
 
 
