@@ -62,8 +62,12 @@ def without_private_keys(document: dict[str, Any], prefix: tuple[str, ...] = ())
 
 
 def converted(card: Card, spec: SpecNumber) -> dict[str, Any]:
-    """The card as a document of that specification."""
-    return {1: as_v1, 2: as_v2, 3: as_v3}[spec](card)
+    """The card as a document of that specification. A lorebook of null, which none allows, is left out."""
+    document = {1: as_v1, 2: as_v2, 3: as_v3}[spec](card)
+    data = document.get("data")
+    if spec > 1 and isinstance(data, dict) and data.get("character_book", data) is None:
+        document["data"] = {key: value for key, value in data.items() if key != "character_book"}
+    return document
 
 
 def as_v1(card: Card) -> dict[str, Any]:
@@ -104,7 +108,7 @@ def completed(card: Card) -> dict[str, Any]:
     data = _data(card)
     if card.spec == "v3":
         data.setdefault("group_only_greetings", [])
-    _complete_book(data, v3=card.spec == "v3", drop_null=False)
+    _complete_book(data, v3=card.spec == "v3")
     marks = {"spec": f"chara_card_{card.spec}", "spec_version": f"{card.spec[1]}.0"}
     return {
         **{key: mark for key, mark in marks.items() if key not in card.document},
@@ -181,13 +185,11 @@ def _data(card: Card) -> dict[str, Any]:
     return data
 
 
-def _complete_book(data: dict[str, Any], *, v3: bool, drop_null: bool = True) -> None:
+def _complete_book(data: dict[str, Any], *, v3: bool) -> None:
     """Fills in what a book and its entries must have, on copies; what is there stays, also where it is
     odd."""
     book = data.get("character_book")
     if not isinstance(book, Mapping):
-        if book is None and drop_null:
-            data.pop("character_book", None)
         return
     entries = book.get("entries", [])
     complete = {**book, "extensions": book.get("extensions", {}), "entries": entries}

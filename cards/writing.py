@@ -12,7 +12,6 @@ from cards.card import Card
 from cards.charx import other_members, rewritten_charx, with_default_icon, write_charx
 from cards.conversion import (
     SpecNumber,
-    as_v1,
     as_v2,
     as_v3,
     completed,
@@ -183,9 +182,9 @@ def _png(card: Card, spec: SpecNumber | None, image: bytes | None, keep_private:
 
 def _png_documents(card: Card, spec: SpecNumber | None) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """What stands in `chara` and in `ccv3`: the card's own document where it fits, the other made of it."""
-    if spec in (1, 2):
-        return as_v1(card) if spec == 1 else as_v2(card), None
-    own = card.spec if spec is None and not card.shape.prefix else ""
+    if spec is not None:
+        return (converted(card, 2), converted(card, 3)) if spec == 3 else (converted(card, spec), None)
+    own = "" if card.shape.prefix else card.spec
     return (
         completed(card) if own == "v2" else as_v2(card),
         completed(card) if own == "v3" else as_v3(card),

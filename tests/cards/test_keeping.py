@@ -171,6 +171,7 @@ def test_an_edit_keeps_what_is_odd_elsewhere(made: Any, version: Callable[..., d
         keyword = "chara" if version is v2 else "ccv3"
         texts = {found.keyword: found.text for found in text_chunks(out).chunks}
         written = json.loads(base64.b64decode(texts[keyword]))
+        assert read(out).document["data"]["character_book"] is None
     before, after = document.pop("data"), written.pop("data")
     assert after == {**after, **before, "scenario": "New."}
     added = {"creator_notes", "system_prompt", "post_history_instructions", "alternate_greetings", "tags"}
