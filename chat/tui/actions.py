@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from chat.tui.screens.chat import ChatScreen
 
 
+AT_ONCE = 4
+"""Replies at once, when nobody says how many."""
+
+
 class Actions:
     """The commands, for the chat screen they act on."""
 
@@ -111,6 +115,24 @@ class Actions:
             self._screen.tell("There is no reply to make anew: the greetings are the card's own.")
             return
         self._make(lambda session: lambda: session.regenerate(target.id))
+
+    def swipes(self, count: str = "") -> None:
+        """Several replies at once."""
+        from chat.swiping import MOST
+        from chat.tui.several import Several
+
+        wanted = int(count) if count.isdecimal() else 0 if count else AT_ONCE
+        target, session = self._target(), self._screen.session
+        if not 1 <= wanted <= MOST:
+            self._screen.tell(f"How many replies at once? /swipes {AT_ONCE}; {MOST} at most.")
+        elif session is None or target is None or (target.parent_id is None and target.role == "char"):
+            self._screen.tell("There is no turn to answer: the greetings are the card's own.")
+        elif not self._screen.has_model:
+            self._screen.tell("There is no model to answer.")
+        else:
+            replies, id_ = self._screen.replies, target.id
+            several = Several(self._screen, session, wanted)
+            replies.when_idle(lambda: replies.start(session, lambda: session.swipes(wanted, id_), several))
 
     def continue_reply(self) -> None:
         """The last reply goes on."""

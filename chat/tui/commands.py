@@ -97,6 +97,17 @@ COMMANDS: tuple[Command, ...] = (
         needs_model=True,
     ),
     Command(
+        "swipes",
+        "Replies",
+        "Swipes",
+        "Several replies at once, side by side; take one with Enter, or Escape keeps them all",
+        ("swipes",),
+        "[how many]",
+        keys=("alt+r",),
+        letters=("w",),
+        needs_model=True,
+    ),
+    Command(
         "continue_reply",
         "Replies",
         "Continue",

@@ -28,6 +28,7 @@ from chat.tui.status import number
 if TYPE_CHECKING:
     from chat.session import Session
     from chat.tui.screens.chat import ChatScreen
+    from chat.tui.several import Several
 
 AGAIN = "Ctrl+R tries again"
 
@@ -54,6 +55,7 @@ class Replies:
         self._screen = screen
         self._session: Session | None = None
         self._then: Callable[[], object] | None = None
+        self._several: Several | None = None
         self.running = False
         """A reply is being made."""
         self.failed = False
@@ -61,9 +63,11 @@ class Replies:
         self.waiting = ""
         """Why the reply cannot begin yet."""
 
-    def start(self, session: Session, events: Callable[[], Iterator[SessionEvent]]) -> None:
-        """Iterate over the events in a thread."""
-        screen = self._screen
+    def start(
+        self, session: Session, events: Callable[[], Iterator[SessionEvent]], several: Several | None = None
+    ) -> None:
+        """Iterate over the events in a thread. `several`: they are of more than one reply."""
+        screen, self._several = self._screen, several
         self.running, self.failed, self.waiting, self._session = True, False, "", session
         screen.meter.prompt = None
         screen.banner.settle()
@@ -100,6 +104,9 @@ class Replies:
         if failure:
             self._screen.banner.say(failure, key=AGAIN)
         self._screen.show_path()
+        if self._several is not None:
+            self._several.end()
+            self._several = None
         then, self._then = self._then, None
         if then is not None:
             then()
@@ -109,6 +116,8 @@ class Replies:
 
     def show(self, event: SessionEvent) -> None:
         """Bring one event to the screen."""
+        if self._several is not None and self._several.show(event):
+            return
         match event:
             case ReplyStarted():
                 self._begin(event)
