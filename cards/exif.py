@@ -45,8 +45,12 @@ def user_comment(data: bytes) -> bytes | None:
         comment = comment[8:]
     comment = comment if text_encoding(comment) else comment.strip(b"\0 ")
     if _NUMBERS.fullmatch(comment[:2000]) or (len(comment) > 2000 and _NUMBERS.match(comment)):
+        if len(comment) > limits.NUMBERS:
+            raise CardError(
+                "too-large", f"the numbers in this picture take over {limits.NUMBERS // 2**20} MB"
+            )
         try:
-            return bytes(int(number) for number in comment.split(b","))
+            return bytes(map(int, comment.split(b",")))
         except ValueError:
             return comment
     return comment

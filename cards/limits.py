@@ -19,6 +19,8 @@ JSON_TEXT: Final = 16 * 2**20
 """A card's JSON or YAML."""
 DAMAGED_TEXT: Final = 4 * 2**20
 """Bytes of UTF-16 or UTF-32 in which units that mean nothing are replaced."""
+NUMBERS: Final = 4 * 2**20
+"""A WebP's comment that spells a card's bytes as numbers, two to four characters each."""
 JSON_DEPTH: Final = 64
 JSON_VALUES: Final = 1_000_000
 """Commas and brackets in a JSON text, an upper bound of its values that costs nothing to count."""

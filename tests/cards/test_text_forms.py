@@ -119,12 +119,22 @@ def test_a_pictures_comment(comment: bytes, order: str) -> None:
         (b"1," * 10_000_000, "too-large"),
         (b"UNICODE\0" + b"\x00\xd8" * 20_000_000, "too-large"),
         (b"UNICODE\0" + b"{\0" + b"\x00\xd8" * 4_000_000, "json"),
-        (b"1," * 4_000_000 + b"1", "base64"),
+        (b"1," * 4_000_000 + b"1", "too-large"),
+        (b"1," * 2_000_000 + b"1", "base64"),
         (b"999,9", "base64"),
         (b"ASCII\0\0\0hello", "base64"),
         (b"", "no-card"),
     ],
-    ids=["numbers", "UNICODE", "damaged", "many numbers", "large numbers", "words", "nothing"],
+    ids=[
+        "numbers",
+        "UNICODE",
+        "damaged",
+        "too many numbers",
+        "many numbers",
+        "large numbers",
+        "words",
+        "nothing",
+    ],
 )
 def test_a_comment_that_is_no_card(comment: bytes, code: str) -> None:
     begun = time.process_time()
