@@ -15,11 +15,23 @@ from cards.activation import activate
 from cards.card import Card
 from cards.lore_entry import Entry
 from cards.lore_timers import Timers, keeps_time, replayed
-from cards.lore_values import Activation, LoreScene, LoreSettings
+from cards.lore_values import LoreScene, LoreSettings, Skipped
 from cards.macros import Macros
 from presets.lore_placing import LoreScan, moving_depth, settled_lore
 from presets.prompt_options import PromptOptions
 from presets.values import Budget, Dropped, LoreAt, LoreInsertion, Mode, Persona, Segment, Turn
+
+KEPT = 4096
+"""Scans that are kept for a chat; drafts make some that nobody asks for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a prompt needs of a scan."""
+
+    fired: tuple[LoreInsertion, ...]
+    over_budget: tuple[Skipped, ...]
+    timers: Timers
 
 
 @dataclass(slots=True)
@@ -28,7 +40,7 @@ class LoreMemory:
 
     of: tuple[object, ...] = ()
     """What the scans depend on beside the turns."""
-    scans: dict[Hashable, Activation] = field(default_factory=dict)
+    scans: dict[Hashable, Scan] = field(default_factory=dict)
     timers: dict[Hashable, Timers] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)
     """Tokens of a text by itself."""
@@ -86,24 +98,24 @@ class LoreWatch:
         if self._card.character_book is None:
             return ()
         if self._chosen.lore == "faithful":
-            return self._fired(len(self._turns))
+            return self._at(len(self._turns)).fired
         return self._settled
 
     def dropped(self) -> list[Dropped]:
         """Entries that fired and found no room in what lore may take."""
         if self._card.character_book is None or self._budget is None:
             return []
+        over = self._at(len(self._turns)).over_budget
         return [
             Dropped(
                 "lore", _source(one.book or self._card.name, one.entry), one.why, self._size_of(one.entry)
             )
-            for one in self._at(len(self._turns)).skipped
-            if one.why.startswith("over budget")
+            for one in over
         ]
 
     def _settled(self, first: int) -> list[LoreInsertion]:
         lengths = [place for place in self._replies if place > first]
-        scans = [LoreScan(length, self._fired(length)) for length in (*lengths, len(self._turns))]
+        scans = [LoreScan(length, self._at(length).fired) for length in (*lengths, len(self._turns))]
         moving = moving_depth(self._card, self._persona, self._chosen.note, scans[-1].fired)
         # A guess will do, and costs a long chat nothing.
         sizes = [_guess(turn.text) if self._budget else len(turn.text) for turn in self._turns]
@@ -111,11 +123,7 @@ class LoreWatch:
 
     # Scans --------------------------------------------------------------------------------------------------
 
-    def _fired(self, length: int) -> tuple[LoreInsertion, ...]:
-        found = self._at(length).fired
-        return tuple(_insertion(fired.book or self._card.name, fired.entry) for fired in found)
-
-    def _at(self, length: int) -> Activation:
+    def _at(self, length: int) -> Scan:
         """What the book says after the first `length` turns."""
         book, memory = self._card.character_book, self._memory
         assert book is not None
@@ -126,10 +134,10 @@ class LoreWatch:
                 timers = replayed(
                     lambda n, known: self._scan(n, known).timers, self._path, before, memory.timers
                 )
-            self._scan(length, timers)
+            return self._scan(length, timers)
         return memory.scans[self._path[length]]
 
-    def _scan(self, length: int, timers: Timers) -> Activation:
+    def _scan(self, length: int, timers: Timers) -> Scan:
         """Chance is drawn from the chat's dice and the last turn: asked again, the book answers the same."""
         book, turns = self._card.character_book, self._turns
         assert book is not None
@@ -144,8 +152,13 @@ class LoreWatch:
             expand=self._macros.expand,
             expand_for_scan=lambda text: self._macros.expand(text, view="scan"),
         )
-        self._memory.scans[self._path[length]] = found
-        return found
+        fired = (_insertion(one.book or self._card.name, one.entry) for one in found.fired)
+        over = (one for one in found.skipped if one.why.startswith("over budget"))
+        scan, scans = Scan(tuple(fired), tuple(over), found.timers), self._memory.scans
+        scans[self._path[length]] = scan
+        while len(scans) > KEPT:
+            del scans[next(iter(scans))]
+        return scan
 
     def _scene(self, length: int) -> LoreScene:
         persona = self._persona
