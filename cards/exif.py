@@ -44,7 +44,7 @@ def user_comment(data: bytes) -> bytes | None:
     elif comment[:8] in (b"ASCII\0\0\0", b"\0" * 8, b"JIS\0\0\0\0\0"):
         comment = comment[8:]
     comment = comment if text_encoding(comment) else comment.strip(b"\0 ")
-    if _NUMBERS.fullmatch(comment[:2000]) or (len(comment) > 2000 and _NUMBERS.match(comment)):
+    if _NUMBERS.match(comment[:2000]):
         if len(comment) > limits.NUMBERS:
             raise CardError(
                 "too-large", f"the numbers in this picture take over {limits.NUMBERS // 2**20} MB"
