@@ -194,7 +194,9 @@ class Stretches:
         """What DRY must not take for repetition: the format's markers and the names of those who speak."""
         session = self._session
         names = (session.card.call_name, session.persona.name)
-        texts = (*names, *session.format.control, *prompt.stops)
+        turns = [shape for _role, shape in session.format.turns if shape is not None]
+        around = [text for shape in turns for text in (shape.prefix, shape.suffix)]
+        texts = (*names, *session.format.control, *around, *prompt.stops)
         return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
 
     def _stretch(

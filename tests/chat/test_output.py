@@ -416,6 +416,24 @@ def test_a_grammar_begins_behind_the_thinking(store: Store) -> None:
     assert asked == [(("</think>",), ""), (("</think>",), ""), ((), "Yes")]
 
 
+@pytest.mark.parametrize(
+    ("format", "breakers"),
+    [
+        ("alpaca", {"Samuel", "Alex", "### Instruction:", "### Response:", "Alex:"}),
+        ("vicuna-1.1", {"Samuel", "Alex", "USER:", "ASSISTANT:", "</s>"}),
+        ("chatml", {"Samuel", "Alex", "<|im_start|>", "<|im_end|>", "<|im_start|>user"}),
+    ],
+)
+def test_names_and_markers_break_what_dry_takes_for_repetition(
+    store: Store, format: str, breakers: set[str]
+) -> None:
+    one = session(store, "Yes.", format=LIBRARY.format(format))
+    list(one.reply())
+    given = scripted(one).requests[0].dry_breakers
+    assert breakers <= set(given)
+    assert all(text == text.strip() != "" for text in given)
+
+
 def test_the_minimum_length_is_the_whole_replys(store: Store) -> None:
     one = session(store, "She waited for it.", "She sat.", set={"auto_continue": "6"})
     one.sampling = Sampling(min_tokens=7)
