@@ -62,16 +62,22 @@ class CachedSequence:
         self.reply_starts = {start for start in self.reply_starts if start < length}
         self.solid = min(self.solid, length)
 
-    def cut_out(self, start: int, end: int) -> None:
-        """Forgets the tokens from one up to another; what is behind them moves up."""
-        del self.ids[start:end]
-        del self.images[start:end]
+    def replace(self, start: int, end: int, ids: Sequence[int], images: Sequence[bytes]) -> None:
+        """Others stand where the tokens from one up to another stood; what is behind them moves."""
+        self.ids[start:end] = ids
+        self.images[start:end] = images
+        by = len(ids) - (end - start)
         self.reply_starts = {
-            place if place < start else place - (end - start)
-            for place in self.reply_starts
-            if not start <= place < end
+            place if place < start else place + by for place in self.reply_starts if not start <= place < end
         }
-        self.solid = min(self.solid, start) + max(self.solid - end, 0)
+        self.solid = self.solid + by if self.solid >= end else min(self.solid, start)
+
+    def stored_images(self, start: int, end: int) -> list[bytes]:
+        """What these tokens stand for in the stored text: without the space that begins a reply."""
+        return [
+            image[1:] if place in self.reply_starts and image[:1] == b" " else image
+            for place, image in enumerate(self.images[start:end], start)
+        ]
 
     def mark_solid(self, prompt: int, reply_bytes: int) -> None:
         """Sets `solid` after a reply whose first `reply_bytes` bytes were shown, behind `prompt` tokens."""

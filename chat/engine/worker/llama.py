@@ -265,9 +265,9 @@ class Context:
             self._views[address] = view
         return view
 
-    def copy(self, source: int, target: int, end: int) -> None:
-        """The first `end` tokens of a sequence belong to another one too, in the same cells."""
-        api.llama_memory_seq_cp(self._memory, source, target, 0, end)
+    def copy(self, source: int, target: int, end: int, start: int = 0) -> None:
+        """The tokens of a sequence from `start` up to `end` belong to another one too, in the same cells."""
+        api.llama_memory_seq_cp(self._memory, source, target, start, end)
 
     @property
     def can_shift(self) -> bool:

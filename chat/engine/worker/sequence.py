@@ -79,15 +79,17 @@ class LiveSequence:
         if self.checkpoints.due_in_writing(self.context, self.length, self.sliding_window):
             self.checkpoints.take(self.context, self.number, self.length)
 
-    def cut_out(self, start: int, end: int) -> int:
-        """Forgets the tokens from one up to another and moves up what is behind them, which the model must
-        be able to. Returns the tokens that moved. No other sequence may share them."""
+    def take_in(self, start: int, end: int, other: LiveSequence) -> int:
+        """What another sequence holds from `start` on stands in the place of the tokens from `start` up to
+        `end`; what is behind them moves, which the model must be able to. Up to `start` both are the same,
+        and nobody shares what moves. Returns the tokens that moved."""
         context, number, moved = self.context, self.number, self.length - end
         if not context.cut(number, start, end):
             return 0
-        context.shift(number, end, start - end)
-        self.cache.cut_out(start, end)
-        self.shares = {other: min(shared, start) for other, shared in self.shares.items()}
+        context.shift(number, end, other.length - end)
+        context.copy(other.number, number, other.length, start)
+        self.cache.replace(start, end, other.cache.ids[start:], other.cache.images[start:])
+        self.shares = {one: min(shared, start) for one, shared in self.shares.items()}
         return moved
 
     def back_to(self, length: int) -> int:
