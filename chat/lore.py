@@ -115,11 +115,15 @@ class LoreWatch:
 
     def _settled(self, first: int) -> list[LoreInsertion]:
         lengths = [place for place in self._replies if place > first]
-        scans = [LoreScan(length, self._at(length).fired) for length in (*lengths, len(self._turns))]
-        moving = moving_depth(self._card, self._persona, self._chosen.note, scans[-1].fired)
+        each = ((length, self._at(length).fired) for length in (*lengths, len(self._turns)))
+        note = self._chosen.note
+        scans = [
+            LoreScan(length, fired, moving_depth(self._card, self._persona, note, fired))
+            for length, fired in each
+        ]
         # A guess will do, and costs a long chat nothing.
         sizes = [_guess(turn.text) if self._budget else len(turn.text) for turn in self._turns]
-        return settled_lore(scans, sizes, self._size, first=first, moving=moving, room=self._room)
+        return settled_lore(scans, sizes, self._size, first=first, room=self._room)
 
     # Scans --------------------------------------------------------------------------------------------------
 

@@ -35,6 +35,8 @@ class LoreScan:
 
     length: int
     fired: Sequence[LoreInsertion]
+    moving: int = 0
+    """Depth of the deepest text that moves along with the chat (`moving_depth`)."""
 
 
 @dataclass(slots=True)
@@ -53,9 +55,10 @@ def moving_depth(card: Card, persona: Persona, note: AuthorsNote, fired: Iterabl
     fired = list(fired)
     depths = [entry.depth for entry in fired if entry.position == "depth" and not _settles(entry)]
     on_the_note = any(entry.position in ("note_top", "note_bottom") for entry in fired)
-    if note.text.strip() or on_the_note or persona.position in ("note_top", "note_bottom"):
+    described = bool(persona.description.strip())
+    if note.text.strip() or on_the_note or (described and persona.position in ("note_top", "note_bottom")):
         depths.append(note.depth)
-    if persona.position == "depth" and persona.description.strip():
+    if described and persona.position == "depth":
         depths.append(persona.depth)
     if card.depth_prompt is not None:
         depths.append(card.depth_prompt.depth)
@@ -68,23 +71,22 @@ def settled_lore(
     size: Callable[[str], int],
     *,
     first: int,
-    moving: int,
     room: int | None = None,
 ) -> list[LoreInsertion]:
     """The lore of a prompt, each entry where it stands.
 
     `scans` are those since the history began, ascending, the last for this prompt; `sizes` of all turns and
     `size` of a text are in one unit, as is `room` for all lore; `first` is the turn that the history begins
-    with, `moving` the depth of what moves (`moving_depth`).
+    with.
     """
-    table = _Table(sizes, size, first, moving, room)
-    before: int | None = None
+    table = _Table(sizes, size, first, room)
+    before: LoreScan | None = None
     for scan in scans:
         if before is None:
             table.begin(scan)
         else:
             table.step(scan, before)
-        before = scan.length
+        before = scan
     return table.placed(scans[-1]) if scans else []
 
 
@@ -95,6 +97,14 @@ def _settles(entry: LoreInsertion) -> bool:
     return entry.position == "depth" and entry.depth > ALWAYS_LAST and not entry.constant
 
 
+def _reached(scan: LoreScan, before: LoreScan) -> int:
+    """The turn from which on a prompt differs from the one before whatever lore does: where the texts stand
+    and stood that move."""
+    # Where nothing moves, the reply that was written to that prompt need not be read either.
+    stood = before.length - before.moving if before.moving else before.length + 1
+    return min(stood, scan.length - scan.moving) if scan.moving else stood
+
+
 def _key(entry: LoreInsertion) -> _Key:
     return entry.source, entry.text
 
@@ -103,15 +113,13 @@ class _Table:
     """What stands where, from one scan to the next."""
 
     def __init__(
-        self, sizes: Sequence[int], size: Callable[[str], int], first: int, moving: int, room: int | None
+        self, sizes: Sequence[int], size: Callable[[str], int], first: int, room: int | None
     ) -> None:
         self._read = list(accumulate(sizes, initial=0))
         """Of all turns before one, the size."""
         self._size = size
         self._first = first
-        self._moving = moving
         self._room = room
-        self._near = min(max(moving, 1), NEAR)
         self._standing: dict[_Key, _Standing] = {}
 
     def begin(self, scan: LoreScan) -> None:
@@ -121,13 +129,14 @@ class _Table:
                 place = None if entry.position in _IN_THE_HEAD else scan.length - entry.depth
                 self._add(entry, place)
 
-    def step(self, scan: LoreScan, before: int) -> None:
-        """One more prompt, after one that was made for the first `before` turns."""
+    def step(self, scan: LoreScan, before: LoreScan) -> None:
+        """One more prompt, after the one `before` it."""
         fires = {_key(entry) for entry in scan.fired}
-        self._take_out_what_costs_little(fires, before)
+        self._take_out_what_costs_little(fires, _reached(scan, before))
+        near = min(max(scan.moving, 1), NEAR)
         for entry in scan.fired:
             if _settles(entry) and _key(entry) not in self._standing:
-                self._add(entry, scan.length - self._near)
+                self._add(entry, scan.length - near)
         self._make_room(scan, fires)
 
     def placed(self, scan: LoreScan) -> list[LoreInsertion]:
@@ -144,8 +153,11 @@ class _Table:
     def _add(self, entry: LoreInsertion, place: int | None) -> None:
         self._standing[_key(entry)] = _Standing(entry, self._size(entry.text), place)
 
-    def _take_out_what_costs_little(self, fires: set[_Key], before: int) -> None:
-        """Of what fires no longer, the latest few whose going makes less to be read again than they hold."""
+    def _take_out_what_costs_little(self, fires: set[_Key], reached: int) -> None:
+        """Of what fires no longer, the latest few whose going makes less to be read again than they hold.
+
+        What stands before turn `reached` would be read already.
+        """
         standing = self._standing.items()
         idle = [(one.place, one.size, key) for key, one in standing if key not in fires]
         placed = [(place, size, key) for place, size, key in idle if place is not None]
@@ -154,7 +166,7 @@ class _Table:
         saved, best, taken = 0, 0, 0
         for number, (place, size, _) in enumerate(sorted(placed, reverse=True), 1):
             saved += size
-            again = self._read_again(place, before, staying)
+            again = self._read_again(place, reached, staying)
             if saved - again > best or again == 0:
                 best, taken = saved - again, number
             if again >= left:
@@ -162,11 +174,9 @@ class _Table:
         for _, _, key in sorted(placed, reverse=True)[:taken]:
             del self._standing[key]
 
-    def _read_again(self, place: int, before: int, staying: Sequence[tuple[int, int]]) -> int:
+    def _read_again(self, place: int, reached: int, staying: Sequence[tuple[int, int]]) -> int:
         """What is read again because of a change at `place` and would not be without it; `staying` are places
         and sizes of the entries that stay."""
-        # Where nothing moves, the reply that was written to that prompt need not be read either.
-        reached = before - self._moving if self._moving else before + 1
         start = max(place, self._first, 0)
         turns = self._read[max(reached, start)] - self._read[start]
         return turns + sum(size for at, size in staying if place <= at < reached)

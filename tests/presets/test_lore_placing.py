@@ -136,8 +136,8 @@ def stands(
 ) -> dict[str, str]:
     """Where each entry stands after scans (chat's length, names that fire): `head`, or `N` turns before the
     end."""
-    scans = [LoreScan(length, [ENTRIES[name] for name in names.split()]) for length, names in fired]
-    placed = settled_lore(scans, [sizes] * scans[-1].length, len, first=first, moving=moving, room=room)
+    scans = [LoreScan(length, [ENTRIES[name] for name in names.split()], moving) for length, names in fired]
+    placed = settled_lore(scans, [sizes] * scans[-1].length, len, first=first, room=room)
     return {
         one.source.removeprefix("lore a/"): str(one.depth) + ("" if one.settled else " moving")
         if one.position == "depth"
@@ -208,6 +208,9 @@ def test_what_moves() -> None:
     assert moving_depth(card, Persona(), AuthorsNote("x", 3), []) == 3
     assert moving_depth(card, Persona(), AuthorsNote("", 3), [ENTRIES["n"]]) == 3
     assert moving_depth(card, Persona("A", "x", "depth", 6), AuthorsNote("x", 3), []) == 6
+    assert moving_depth(card, Persona("A", " ", "depth", 6), AuthorsNote(), []) == 0
+    assert moving_depth(card, Persona("A", "", "note_top"), AuthorsNote(), []) == 0
+    assert moving_depth(card, Persona("A", "x", "note_top"), AuthorsNote("", 5), []) == 5
     assert moving_depth(card, Persona("A", "x"), AuthorsNote(), [ENTRIES["c"], ENTRIES["d"]]) == 3
     noted = card.edited("data.extensions.depth_prompt", {"prompt": "p", "depth": 7})
     assert moving_depth(noted, Persona(), AuthorsNote(), []) == 7
@@ -233,6 +236,25 @@ def test_late_lore_stands_between_messages_and_the_head_stays() -> None:
     turns += [Turn("char", "", "Long ago. " * 5, "message 6"), Turn("user", "", "Go on, go on.", "message 7")]
     assert made(turns, "cache-friendly").startswith(second)
     assert "fact 1" not in made(turns, "faithful")
+
+
+def test_a_text_that_comes_and_goes_at_the_note_moves_nothing_else() -> None:
+    """An entry above the author's note fires now and then: what has its place keeps it."""
+    book = [*a_book(4, 3), {**a_book(1, 3)[0], "keys": ["sea"], "name": "sea", "content": "The sea."}]
+    book[-1]["extensions"] = {"position": 2}
+    card = card_with_book(book)
+    turns = [spoken(n, 20, Random(n), 0) for n in range(2)]
+    for number in range(2, 14, 2):
+        more = {2: "key1 key2", 6: "sea", 10: "sea"}.get(number, "")
+        turns.append(Turn("char", "", "word " * 20, f"message {number}"))
+        turns.append(Turn("user", "", f"{more} " + "word " * 20, f"message {number + 1}"))
+        prompt = prompt_of(
+            card, Persona("Alex"), LIBRARY.format("chatml"), turns, options={"lore": "cache-friendly"}
+        )
+        text = prompt.text.split("fact 1")
+        assert len(text) == 2
+        assert text[0].count("word") == 20
+        assert ("The sea." in prompt.text) == (more == "sea")
 
 
 def test_memory_changes_nothing_and_branches_have_lore_of_their_own() -> None:
