@@ -185,6 +185,8 @@ class Stretches:
     def _sampling(self) -> Sampling:
         """The session's; what an earlier stretch wrote counts for the minimum length."""
         sampling = self._session.sampling
+        if self._mode == "impersonate" and sampling.grammar:
+            sampling = sampling.model_copy(update={"grammar": ""})  # which the character's replies follow
         if not sampling.min_tokens or not self.output.whole:
             return sampling
         left = max(0, sampling.min_tokens - meter(self._engine)(self.output.whole))

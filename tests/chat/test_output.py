@@ -399,6 +399,8 @@ def test_a_grammar_goes_on_in_a_later_stretch(store: Store) -> None:
     before = len(scripted(one).requests)
     list(one.regenerate())
     assert scripted(one).requests[before].grammar_text == ""
+    list(one.impersonate())
+    assert scripted(one).requests[-1].sampling.grammar == ""
 
 
 def test_a_grammar_begins_behind_the_thinking(store: Store) -> None:
