@@ -238,7 +238,9 @@ def test_a_chat_is_answered_as_if_read_afresh(pair: Pair) -> None:
 
 def test_an_edit_beyond_what_the_cache_still_holds_goes_back_to_a_checkpoint(pair: Pair) -> None:
     """The windows' cache holds about 1 000 tokens here; the edit is farther back."""
-    text = "".join(f"On day {number} the sea was calm, and the lamp was lit at six. " for number in range(108))
+    text = "".join(
+        f"On day {number} the sea was calm, and the lamp was lit at six. " for number in range(108)
+    )
     assert tokens(pair.living, text) > 1700
     pair.turn(text)
     edited = text.replace("On day 30 ", "On the day after that ")
@@ -290,6 +292,33 @@ def test_several_replies_at_once_and_one_goes_on(pair: Pair) -> None:
     pair.turn(HEADER + TURNS[5] + ANSWER + line)
 
 
+def test_a_prompt_that_was_read_beforehand_and_a_side_task(pair: Pair) -> None:
+    """What left the middle is read again in a second sequence, whatever the model can share or go back to."""
+    old, line = "".join(ANSWER + one for one in TURNS[1:6]), TURNS[7]
+    pair.turn(HEADER + TURNS[0] + old)
+    kept = HEADER + "".join(ANSWER + one for one in TURNS[4:6]) + ANSWER
+    assert pair.living.prepare([Span(text=kept, trusted=True)], "next").wait().whole
+    swapped = pair.turn(kept + line)
+    assert swapped.evaluated_tokens <= tokens(pair.living, line) + 4
+    spans = [Span(text="A title for " + line, trusted=True)]
+    pair.living.generate(spans, GREEDY, seed=1, max_tokens=8, aside=True).wait()
+    assert reply(pair.living, kept + line, 4).evaluated_tokens <= 2
+    pair.turn(kept + line + ANSWER + TURNS[8])
+
+
+def test_the_shift_is_refused_in_a_sentence_where_a_model_cannot(pair: Pair) -> None:
+    spans = [Span(text=HEADER, trusted=True)]
+    loaded = pair.living.loaded
+    assert loaded is not None
+    operation = pair.living.generate(spans, GREEDY, seed=1, max_tokens=2, shift=True)
+    if loaded.can_shift:
+        assert operation.wait().generated_tokens == 2
+    else:
+        with pytest.raises(EngineError, match="cannot move what it has read; turn the setting shift off"):
+            operation.wait()
+    pair.turn(HEADER + TURNS[0])
+
+
 @pytest.mark.parametrize(
     ("kind", "said"), [("t5", "an encoder with a decoder (t5)"), ("dream", "a diffusion model (dream)")]
 )
@@ -301,3 +330,25 @@ def test_what_cannot_write_a_reply_is_told_before_it_is_loaded(
     assert caught.value.code == "load"
     assert said in caught.value.message
     assert engine.alive
+
+
+def test_a_chat_goes_on_in_another_process(
+    pair: Pair, models: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """What was saved of such a model, its last checkpoints with it, is as good as what was never left."""
+    kind = request.node.callspec.params["pair"]
+    text = HEADER + TURNS[0]
+    pair.turn(text)
+    text += ANSWER + TURNS[1]
+    pair.turn(text)
+    assert pair.living.save_state(tmp_path, "chat").wait().skipped == ""
+    reopened = Engine(tmp_path / "worker.log")
+    reopened.load(models / f"{kind}.gguf").wait()
+    try:
+        assert reopened.restore_state(tmp_path, "chat").wait().tokens >= tokens(reopened, text)
+        after = Pair(reopened, pair.fresh)
+        assert after.turn(text).evaluated_tokens <= 2
+        new = ANSWER + TURNS[2]
+        assert after.turn(text + new).evaluated_tokens <= tokens(reopened, new) + 4
+    finally:
+        reopened.close()
