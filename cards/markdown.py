@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from cards.errors import CardError, CardWarning
 from cards.json_text import parse_json
-from cards.paths import parsed_path, value_at, with_value, written_path
+from cards.paths import parsed_path, value_at, written_path
 from cards.yaml_text import dump_yaml, parse_yaml
 
 __all__ = ["document_from_markdown", "is_markdown_card", "looks_written_here", "write_markdown"]
@@ -84,7 +84,8 @@ def document_from_markdown(text: str, warnings: list[CardWarning]) -> Any:
     if front is None:
         raise CardError("markdown", "no front matter between `---` lines")
     body = "\n" + front[1]  # so that an error names the line of the whole text
-    document = parse_json(body, warnings) if body.lstrip().startswith("{") else parse_yaml(body)
+    is_json = body.lstrip().startswith("{")
+    document = parse_json(body, warnings) if is_json else _without_aliases(parse_yaml(body))
     holes = set(_holes(document, ()))
     rest = text[front.end() :]
     markers = list(_MARKER.finditer(rest))
@@ -98,7 +99,8 @@ def document_from_markdown(text: str, warnings: list[CardWarning]) -> Any:
             path = parsed_path(marker[1])
             if not isinstance(value_at(document, path), str):
                 raise KeyError(marker[1])
-            document = with_value(document, path, section)
+            holder, key = value_at(document, path[:-1]), path[-1]
+            holder[int(key) if isinstance(holder, list) else str(key)] = section
         except (ValueError, KeyError) as error:
             line = text[: front.end() + marker.start()].count("\n") + 1
             message = f"line {line}: there is no text {marker[1][:60]!r} in the front matter"
@@ -108,6 +110,13 @@ def document_from_markdown(text: str, warnings: list[CardWarning]) -> Any:
         missing = written_path(min(holes, key=str))
         raise CardError("markdown", f"the text of {missing} is missing: no comment names it")
     return document
+
+
+def _without_aliases(value: Any) -> Any:
+    """The document with a copy of its own wherever YAML repeats a value: texts are put into it in place."""
+    if isinstance(value, dict):
+        return {key: _without_aliases(child) for key, child in value.items()}
+    return [_without_aliases(child) for child in value] if isinstance(value, list) else value
 
 
 def _holes(value: Any, path: _Path) -> Iterator[_Path]:

@@ -13,6 +13,7 @@ from cards.shapes import looks_like
 __all__ = ["payload_document"]
 
 _SPACE: Final = b" \t\r\n\0"
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]*={0,3}")
 
 
@@ -35,7 +36,7 @@ def payload_document(payload: bytes, warnings: list[CardWarning]) -> dict[str, A
 
 
 def _from_base64(text: bytes) -> bytes:
-    packed = b"".join(text.split()).replace(b"-", b"+").replace(b"_", b"/")
+    packed = text.translate(_STANDARD, b" \t\r\n\v\f")
     if not _BASE64.fullmatch(packed):
         raise CardError("base64", "the card's text is neither base64 nor JSON")
     packed = packed.rstrip(b"=")

@@ -131,6 +131,8 @@ def test_nothing_of_a_zip_is_ever_written(tmp_path: Path, monkeypatch: pytest.Mo
 
 BOMBS = {
     "zTXt of zeros": "png(b'zTXt', b'chara' + bytes(2) + zlib.compress(bytes(300_000_000), 9))",
+    "base64 in pieces": "png(b'tEXt', b'chara' + bytes(1) + b'A ' * 30_000_000)",
+    "Markdown": "markdown(60_000)",
     "CHARX of zeros": "zipped(bytes(15_000_000) * 4)",
     "numbers": 'b\'{"name":"a","first_mes":"b","x":[\' + b\'1,\' * 990_000 + b\'0]}\'',
     "objects": 'b\'{"name":"a","first_mes":"b","x":[\' + b\'{},\' * 490_000 + b\'0]}\'',
@@ -151,6 +153,10 @@ def test_memory_and_time_are_bounded(bomb: str) -> None:
 import io, json, resource, struct, time, zipfile, zlib
 def png(kind, body):
     return b"\\x89PNG\\r\\n\\x1a\\n" + struct.pack(">I", len(body)) + kind + body + bytes(4)
+def markdown(count):
+    front = json.dumps({{"name": "a", "first_mes": "b", "list": ["(below)"] * count}})
+    texts = "".join(f"\\n<!-- list[{{place}}] -->\\nx\\n" for place in range(count))
+    return f"---\\n{{front}}\\n---\\n{{texts}}".encode()
 def card(**data):
     data = {{"name": "a", "first_mes": "b", **data}}
     return json.dumps({{"spec": "chara_card_v3", "data": data}}, ensure_ascii=False).encode()

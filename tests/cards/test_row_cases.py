@@ -232,3 +232,13 @@ def test_yaml_makes_no_objects(value: str, tmp_path: Path, monkeypatch: pytest.M
         read_card(f"name: A\ngreeting: x\nodd: {value}\n".encode(), "x.yaml")
     assert caught.value.code == "yaml"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["data.tags[1]", 'data["tags"][1]'])
+def test_markdown_puts_a_text_where_its_comment_says(place: str) -> None:
+    front = "data:\n  name: A\n  first_mes: x\n  description: &d (below)\n"
+    front += "  tags: [a, (below)]\n  notes: [*d, b]\n"
+    text = f"---\nspec: chara_card_v2\n{front}---\n\n<!-- data.description -->\nD\n\n<!-- {place} -->\nT\n"
+    text += "\n<!-- data.notes[0] -->\nN\n"
+    card, _ = read_card(text.encode(), "x.md")
+    assert (card.description, card.tags, card.document["data"]["notes"]) == ("D", ["a", "T"], ["N", "b"])
