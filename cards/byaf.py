@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from cards.coercion import split_at_commas
 from cards.errors import CardError
 
 __all__ = ["document_from_byaf"]
@@ -73,7 +74,7 @@ def _examples(messages: Any) -> str:
 
 
 def _lore(item: Mapping[str, Any]) -> dict[str, Any]:
-    keys = [key.strip() for key in _text(item.get("key")).split(",") if key.strip()]
+    keys = [key.strip() for key in split_at_commas(_text(item.get("key"))) if key.strip()]
     return {
         "keys": keys,
         "content": _text(item.get("value")),

@@ -14,7 +14,7 @@ from typing import Any
 from cards import limits
 from cards.errors import CardWarning
 
-__all__ = ["Coercion", "type_name"]
+__all__ = ["Coercion", "split_at_commas", "type_name"]
 
 _MISSING = object()
 
@@ -80,7 +80,7 @@ class Coercion:
             self.warn(key, f"{type_name(value)} where a list belongs")
         if isinstance(value, (str, int, float)) and not isinstance(value, bool):
             text = _as_text(value)
-            parts = text.split(",") if split else [text]
+            parts = split_at_commas(text) if split else [text]
             return [part.strip() if split else part for part in parts if part.strip()]
         if isinstance(value, Mapping):
             return [item for item in value.values() if isinstance(item, str)]
@@ -135,6 +135,11 @@ class Coercion:
             word = value.strip().lower()
             return {"true": True, "1": True, "yes": True, "on": True, "": None}.get(word, False)
         return bool(value)
+
+
+def split_at_commas(text: str) -> list[str]:
+    """The parts of a text between commas, as many as any list may have."""
+    return text.split(",", limits.PARTS)[: limits.PARTS]
 
 
 def _finite(value: float) -> float | None:

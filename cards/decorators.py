@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from cards import limits
+from cards.coercion import split_at_commas
 
 __all__ = ["DecoratorPosition", "Decorators", "split_decorators"]
 
@@ -101,7 +102,7 @@ def _accept(found: dict[str, Any], name: str, value: str) -> bool:
     elif name == "position" and value in _POSITIONS:
         found.setdefault(name, value)
     elif name in ("additional_keys", "exclude_keys"):
-        words = tuple(word.strip() for word in value.split(",") if word.strip())[: limits.LORE_KEYS]
+        words = tuple(word.strip() for word in split_at_commas(value) if word.strip())[: limits.LORE_KEYS]
         if not words:
             return False
         found[name] = found.get(name, ()) + ((words,) if name == "additional_keys" else words)

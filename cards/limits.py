@@ -43,6 +43,8 @@ DECORATORS: Final = 200
 """Decorator lines of one lorebook entry that count; those behind them are only taken off."""
 SUSPICIOUS: Final = 1_000
 """Texts of one card that are looked at for mojibake, and characters of each."""
+PARTS: Final = 1_000
+"""Tags, keys or groups that are written as one text with commas."""
 LORE_ENTRIES: Final = 20_000
 LORE_KEYS: Final = 500
 """Keys of one lorebook entry."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from cards import limits
-from cards.coercion import Coercion, type_name
+from cards.coercion import Coercion, split_at_commas, type_name
 from cards.decorators import DecoratorPosition, Decorators, split_decorators
 from cards.errors import CardWarning
 
@@ -275,7 +275,7 @@ def _shared(source: Coercion, key: Mapping[str, str]) -> dict[str, Any]:
         "probability": probability if source.flag(key["useProbability"], True) else 100,
         "depth": max(0, source.whole(key["depth"], 4)),
         "role": _role(source, key["role"]),
-        "groups": tuple(part.strip() for part in source.text(key["group"]).split(",") if part.strip()),
+        "groups": tuple(part.strip() for part in split_at_commas(source.text(key["group"])) if part.strip()),
         "group_override": source.flag(key["group_override"], False),
         "group_weight": max(0.0, source.number(key["group_weight"], 100)),
         "group_scoring": source.optional_flag(key["use_group_scoring"]),

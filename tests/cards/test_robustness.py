@@ -141,6 +141,8 @@ BOMBS = {
     "assets": "card(assets=[{}] * 480_000)",
     "languages": "card(creator_notes_multilingual={str(n): n for n in range(300_000)})",
     "mojibake": "card(tags=['\\u00c3\\u00a9'] * 400_000, creator='\\u00c3\\u00a9' * 1_000_000)",
+    "tags in one text": "card(tags='a,' * 5_000_000)",
+    "keys in one text": "book([{'keys': 'a,' * 100_000, 'content': 'x'}] * 50)",
     "odd entries": "book([{'keys': 1, 'content': 2, 'extensions': 3}] * 20_000)",
     "aliases": "b'name: &a [x,x,x,x,x,x,x,x]\\ngreeting: &b [*a,*a,*a,*a,*a,*a,*a]\\nk: [*b,*b]\\n' * 400",
 }
