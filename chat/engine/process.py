@@ -156,6 +156,7 @@ class WorkerProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._log.release()  # for the worker that comes in its place
 
     def _ping(self) -> None:
         """Asks for a sign of life, unless another thread is writing: then that is what it has to read."""

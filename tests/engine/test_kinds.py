@@ -337,18 +337,17 @@ def test_a_chat_goes_on_in_another_process(
 ) -> None:
     """What was saved of such a model, its last checkpoints with it, is as good as what was never left."""
     kind = request.node.callspec.params["pair"]
-    text = HEADER + TURNS[0]
-    pair.turn(text)
-    text += ANSWER + TURNS[1]
-    pair.turn(text)
+    text = HEADER + TURNS[0] + ANSWER + TURNS[1]
+    said = reply(pair.living, text, 40).text
     assert pair.living.save_state(tmp_path, "chat").wait().skipped == ""
     reopened = Engine(tmp_path / "worker.log")
     reopened.load(models / f"{kind}.gguf").wait()
     try:
+        after, line = Pair(reopened, pair.fresh), TURNS[2]
         assert reopened.restore_state(tmp_path, "chat").wait().tokens >= tokens(reopened, text)
-        after = Pair(reopened, pair.fresh)
-        assert after.turn(text).evaluated_tokens <= 2
-        new = ANSWER + TURNS[2]
-        assert after.turn(text + new).evaluated_tokens <= tokens(reopened, new) + 4
+        assert reply(reopened, text + said + line, 4).evaluated_tokens <= tokens(reopened, line) + 40 // 2
+        assert reply(reopened, text + said + line, 4).evaluated_tokens <= 2
+        assert after.turn(text).evaluated_tokens <= SPACING + 40 + 16
+        assert after.turn(text + ANSWER + line).evaluated_tokens <= tokens(reopened, ANSWER + line) + 4
     finally:
         reopened.close()

@@ -16,13 +16,28 @@ import llama_cpp.llama_cpp as api
 from chat.engine.shelf import Shelf
 from chat.engine.state_lines import RestoreState, SaveState, Skipped, StateRestored, StateSaved
 from chat.engine.worker import log
+from chat.engine.worker.checkpoints import Checkpoints
 from chat.engine.worker.loading import LoadedModel
 from chat.engine.worker.sequence import LiveSequence
 from chat.engine.worker.slots import Slots
-from chat.engine.worker.statefile import Record, StateFileError, finish, read_record, record_of
+from chat.engine.worker.statefile import (
+    Record,
+    StateFileError,
+    finish,
+    read_checkpoints,
+    read_record,
+    record_of,
+)
 from chat.engine.worker.statekey import StateKey
 
 __all__ = ["States"]
+
+SLACK = 8
+"""Tokens before a reply's end that a sliding window is saved without: what is saved of it cannot go back, and
+the next prompt may cut its last tokens otherwise."""
+
+CHECKPOINTS = 3
+"""The newest ones, which go into the file: a model that cannot go back by itself goes back to them."""
 
 SMALLEST_READING = 16
 """Tokens that must have been read at once for the time to say anything."""
@@ -50,7 +65,10 @@ class States:
         """Writes the chat's sequence, unless that does not pay; the file is whole or as it was before."""
         started = time.monotonic()
         shelf, sequence = Shelf(Path(request.folder), request.quota), slots.main
+        if self._known_by_window(sequence):
+            sequence.keep(sequence.cache.solid - SLACK)
         size = int(api.llama_state_seq_get_size(slots.context.handle, sequence.number))
+        size += sum(len(one.data) for one in sequence.checkpoints.held[-CHECKPOINTS:])
         try:
             key = self._key.values()
             file = shelf.file(request.chat, self._key.digest(key))
@@ -70,6 +88,14 @@ class States:
         shelf.measured(written, seconds)
         self._remember(file, sequence.cache.ids)
         return StateSaved(id=request.id, tokens=sequence.length, bytes=written, seconds=seconds)
+
+    @staticmethod
+    def _known_by_window(sequence: LiveSequence) -> bool:
+        """Whether the sequence has a sliding window which could still go back a little."""
+        context, window, end = sequence.context, sequence.sliding_window, sequence.cache.solid - SLACK
+        if not (window and context.checkpointed) or end <= 0:
+            return False
+        return context.first_position(sequence.number) <= max(0, end - window)
 
     def _why_not(
         self, shelf: Shelf, file: Path, sequence: LiveSequence, size: int, within: float | None
@@ -102,7 +128,8 @@ class States:
             )
             if not data or new.stat().st_size != data:  # what could not be flushed goes unsaid
                 return 0
-            written = finish(new, record_of(sequence.cache, key, data, self._reading))
+            held = sequence.checkpoints.held[-CHECKPOINTS:]
+            written = finish(new, held, record_of(sequence.cache, held, key, data, self._reading))
             new.replace(file)
         finally:
             new.unlink(missing_ok=True)
@@ -212,6 +239,7 @@ def _read(slots: Slots, sequence: LiveSequence, file: Path, record: Record) -> N
         slots.context.clear(sequence.number)
         raise StateFileError("llama.cpp cannot use it")
     sequence.cache = cache
+    sequence.checkpoints = Checkpoints(read_checkpoints(file, record))
 
 
 def _tokens(ids: Sequence[int]) -> ctypes.Array[ctypes.c_int32]:

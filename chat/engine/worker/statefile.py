@@ -1,7 +1,7 @@
 """The file of a saved state: what llama.cpp writes of a sequence, then our record of it, then a checksum.
 
-    llama.cpp's state file, `data` bytes | the record as JSON | its length (u64) | CRC-32 of all that (u32) |
-    16 bytes of magic, little-endian
+    llama.cpp's state file, `data` bytes | checkpoints | the record as JSON | its length (u64) | CRC-32 of all
+    before the length (u32) | 16 bytes of magic, little-endian
 
 llama.cpp reads from the beginning and does not mind what follows. It may abort on a file that is damaged: the
 checksum is looked at before it gets to see one.
@@ -13,13 +13,15 @@ import mmap
 import os
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, ValidationError
 
 from chat.engine.worker.cache import CachedSequence
+from chat.engine.worker.checkpoints import Checkpoint
 
-__all__ = ["Record", "StateFileError", "finish", "read_record", "record_of"]
+__all__ = ["Record", "StateFileError", "finish", "read_checkpoints", "read_record", "record_of"]
 
 FORMAT = 1
 """Goes up with every change of the record."""
@@ -47,6 +49,8 @@ class Record(BaseModel):
     images: Base64Bytes
     reply_starts: list[int]
     solid: int
+    checkpoints: list[tuple[int, int]] = []
+    """Tokens and bytes of each snapshot that stands behind llama.cpp's part, in order."""
     reading: float = 0.0
     """Tokens a second at which prompts were read; 0: nobody has measured it."""
 
@@ -61,7 +65,9 @@ class Record(BaseModel):
         return CachedSequence(self.ids, images, set(self.reply_starts), min(self.solid, len(self.ids)))
 
 
-def record_of(cache: CachedSequence, key: dict[str, str], data: int, reading: float) -> bytes:
+def record_of(
+    cache: CachedSequence, held: Sequence[Checkpoint], key: dict[str, str], data: int, reading: float
+) -> bytes:
     """The record of a sequence as it stands in the file."""
     record = Record.model_construct(
         format=FORMAT,
@@ -72,19 +78,31 @@ def record_of(cache: CachedSequence, key: dict[str, str], data: int, reading: fl
         images=b"".join(cache.images),
         reply_starts=sorted(cache.reply_starts),
         solid=cache.solid,
+        checkpoints=[(one.length, len(one.data)) for one in held],
         reading=reading,
     )
     return record.model_dump_json().encode()
 
 
-def finish(path: Path, record: bytes) -> int:
-    """Puts record and checksum behind what llama.cpp wrote; returns the whole size. Raises OSError."""
+def finish(path: Path, held: Sequence[Checkpoint], record: bytes) -> int:
+    """Puts checkpoints, record and checksum behind what llama.cpp wrote; returns the whole size. Raises
+    OSError."""
     with path.open("r+b") as file:
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            checksum = zlib.crc32(record, zlib.crc32(data))
+            checksum = zlib.crc32(data)
         file.seek(0, os.SEEK_END)
-        file.write(record + FOOTER.pack(len(record), checksum, MAGIC.ljust(16, b"\0")))
+        for part in (*(one.data for one in held), record):
+            checksum = zlib.crc32(part, checksum)
+            file.write(part)
+        file.write(FOOTER.pack(len(record), checksum, MAGIC.ljust(16, b"\0")))
         return file.tell()
+
+
+def read_checkpoints(path: Path, record: Record) -> list[Checkpoint]:
+    """The snapshots of a file that was checked. Raises OSError."""
+    with path.open("rb") as file:
+        file.seek(record.data)
+        return [Checkpoint(length, file.read(size)) for length, size in record.checkpoints]
 
 
 def read_record(path: Path) -> Record:
@@ -109,6 +127,6 @@ def read_record(path: Path) -> Record:
         raise StateFileError("its record is not one that this version knows") from error
     if record.format != FORMAT:
         raise StateFileError("another version of rpchat wrote it")
-    if record.data != size - FOOTER.size - length:
+    if record.data + sum(held for _, held in record.checkpoints) != size - FOOTER.size - length:
         raise StateFileError("its record contradicts itself")
     return record
