@@ -8,6 +8,7 @@ remembered, so that a message is scanned when it is new and never again.
 from __future__ import annotations
 
 import re
+import time
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class KeyIndex:
         self._patterns: dict[Key, regex.Pattern[str] | None] = {}
         self.broken: dict[Key, str] = {}
         """Patterns that are not used, and why."""
+        self._compiling = self._slow = 0.0
+        """Seconds that patterns took to compile, and those of their searches that were slow."""
         self._found: dict[str, frozenset[Key]] = {}
         self._case_sensitive = case_sensitive
         self._whole_words = whole_words
@@ -110,10 +113,15 @@ class KeyIndex:
         return number, number == size
 
     def _compile(self, number: Key, pattern: str, flags: str) -> None:
+        if self._compiling > limits.REGEX_COMPILING:
+            self.broken[number] = "its book has too many patterns"
+            return
+        begun = time.perf_counter()
         try:
             self._patterns[number] = compile_pattern(pattern, flags)
         except ValueError as error:
             self.broken[number] = str(error)
+        self._compiling += time.perf_counter() - begun
 
     def found(self, text: str) -> frozenset[Key]:
         """Every key that the text holds. A pattern that takes too long is not run again."""
@@ -131,14 +139,22 @@ class KeyIndex:
                 yield from trie.keys(text if sensitive else text.casefold())
         tail = text[-_REGEX_TEXT:]
         for number, pattern in self._patterns.items():
-            if pattern is None:
-                continue
-            try:
-                if pattern.search(tail, timeout=limits.REGEX_SECONDS):
-                    yield number
-            except TimeoutError:
-                self._patterns[number] = None
-                self.broken[number] = "its pattern takes too long"
+            if pattern is not None and self._matches(number, pattern, tail):
+                yield number
+
+    def _matches(self, number: Key, pattern: regex.Pattern[str], text: str) -> bool:
+        patient = self._slow < limits.REGEX_BOOK_SECONDS
+        begun = time.perf_counter()
+        try:
+            found = pattern.search(text, timeout=limits.REGEX_SECONDS if patient else limits.REGEX_IMPATIENCE)
+        except TimeoutError:
+            found = None
+            self._patterns[number] = None
+            self.broken[number] = "its pattern takes too long"
+        taken = time.perf_counter() - begun
+        if taken > limits.REGEX_IMPATIENCE:
+            self._slow += taken
+        return found is not None
 
     def complaint(self, entry: Entry) -> str:
         """Why keys of an entry are not used, "" when all are."""

@@ -348,6 +348,22 @@ def test_a_pattern_is_stopped_in_time_and_its_entry_says_so() -> None:
     assert fired(again) == ["e1"]
 
 
+def test_a_book_of_slow_patterns_is_slow_once_and_shortly() -> None:
+    lore = book(*({"keys": [f"/(a|aa)+$|zz{n}/"]} for n in range(400)), {"keys": ["/drag+on/"]})
+    begun = time.process_time()
+    for turn in range(20):
+        result = scan(lore, "a dragon " + "a" * 4_000 + "!" * turn)
+    assert time.process_time() - begun < 2 * limits.REGEX_BOOK_SECONDS + 400 * 5 * limits.REGEX_IMPATIENCE
+    assert fired(result) == ["e400"]
+    assert set(why(result).values()) == {"its pattern takes too long"}
+
+
+def test_a_book_has_time_to_compile_so_many_patterns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "REGEX_COMPILING", 0.0)
+    result = scan(book({"keys": ["/drag+on/"]}, {"keys": ["/dra+gon/"]}))
+    assert (fired(result), why(result)) == (["e0"], {"e1": "its book has too many patterns"})
+
+
 def test_a_pattern_of_a_megabyte_is_not_compiled() -> None:
     begun = time.process_time()
     result = scan(book({"keys": ["/" + "a?" * 500_000 + "/"]}), "aaa")
