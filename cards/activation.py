@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from random import Random
 
+from cards import limits
 from cards.book import Lorebook
 from cards.lore_conditions import condition_against, logic_holds
 from cards.lore_entry import Entry
@@ -154,8 +155,7 @@ class _Scan:
         )
 
     def _may_recurse(self, steps: int) -> bool:
-        limit = self.settings.max_recursion_steps
-        return not limit or steps < limit
+        return steps < min(self.settings.max_recursion_steps or limits.LORE_STEPS, limits.LORE_STEPS)
 
     def _wants_more(self) -> bool:
         if len(self.fired) >= self.settings.min_activations:

@@ -65,6 +65,8 @@ DICE: Final = 1_000
 DICE_SIDES: Final = 1_000_000_000
 LORE_BOOK_KEYS: Final = 100_000
 """Different keys of one book that are looked for."""
+LORE_STEPS: Final = 100
+"""Passes in which entries make others fire by what they say."""
 REGEX: Final = 500
 """A lorebook key that is a regular expression."""
 REGEX_SECONDS: Final = 0.05

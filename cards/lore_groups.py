@@ -28,9 +28,12 @@ def group_losers(
     dice.
     """
     losers: dict[Place, str] = {}
-    names = dict.fromkeys(name for _, entry in candidates for name in entry.groups)
-    for name in names:
-        members = [(at, entry) for at, entry in candidates if name in entry.groups and at not in losers]
+    groups: dict[str, list[tuple[Place, Entry]]] = {}
+    for at, entry in candidates:
+        for name in dict.fromkeys(entry.groups):
+            groups.setdefault(name, []).append((at, entry))
+    for name, everyone in groups.items():
+        members = [(at, entry) for at, entry in everyone if at not in losers]
         if name in taken:
             losers |= {at: f"lost its group {name} to {taken[name]}" for at, _ in members if not sticking(at)}
             continue

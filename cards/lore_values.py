@@ -32,7 +32,7 @@ class LoreSettings:
     max_depth: int = 0
     """How far back `min_activations` looks; 0: to the chat's beginning."""
     max_recursion_steps: int = 0
-    """Passes over other entries' text; 0: as many as it takes."""
+    """Passes over other entries' text; 0: as many as it takes, up to `limits.LORE_STEPS`."""
     group_scoring: bool = False
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from random import Random
 from typing import Any
 
 import pytest
 
+from cards import limits
 from cards.lorebook import Activation, Lorebook, LoreSettings, activate
 
 HERE = "Ann: I saw a dragon."
@@ -228,6 +230,21 @@ CHAIN = ({"content": "a wolf"}, {"keys": ["wolf"], "content": "a bear"}, {"keys"
 def test_steps_of_recursion(steps: int, names: list[str]) -> None:
     settings = LoreSettings(max_recursion_steps=steps)
     assert fired(scan(book(*CHAIN, recursive_scanning=True), settings=settings)) == names
+
+
+def test_a_chain_without_end_ends() -> None:
+    links = [{"keys": [f"k{n}z"], "content": f"k{n + 1}z"} for n in range(2_000)]
+    begun = time.process_time()
+    result = scan(book(*links, recursive_scanning=True), "k0z")
+    assert len(result.fired) == limits.LORE_STEPS + 1
+    assert time.process_time() - begun < 2
+
+
+def test_many_groups_are_settled_at_once() -> None:
+    shared = [ext(group=",".join(f"g{n}_{m}" for m in range(20))) for n in range(1_000)]
+    begun = time.process_time()
+    assert len(scan(book(*shared)).fired) == 1_000
+    assert time.process_time() - begun < 1
 
 
 def test_the_settings_decide_where_a_book_is_silent() -> None:
