@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from chat.engine.protocol import TokenProbs
+if TYPE_CHECKING:  # the screen's first frame waits for no protocol
+    from chat.engine.protocol import TokenProbs
 
 __all__ = ["BEST", "Inspector"]
 

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from typing import Generic, TypeVar, Unpack, cast
+from typing import Unpack
 
 from chat.engine.protocol import (
     Adapter,
     Build,
     CacheChoice,
-    Candidate,
     Device,
     Done,
     Event,
-    FinishReason,
     FlashAttention,
     Loaded,
     Loading,
@@ -26,14 +23,13 @@ from chat.engine.protocol import (
     Purpose,
     Reading,
     ReplyDone,
-    SamplerStep,
     Span,
     StateRestored,
     StateSaved,
     SwipesDone,
     Text,
-    TokenProbs,
 )
+from chat.engine.script import ScriptedGenerate, ScriptedOperation, ScriptedReply, ScriptedSwipes, recorded
 from chat.engine.surface import Asked, EngineError, GpuLayers
 from presets.sampling import Sampling
 
@@ -43,103 +39,6 @@ CHARACTERS_PER_TOKEN = 4
 """What a scripted token is when it counts prompts; replies come a word at a time."""
 MARKER = re.compile(r"<[^\s<>]+>|\[[^\s\[\]]+\]")
 """A trusted text that is one token."""
-
-
-@dataclass(frozen=True)
-class ScriptedReply:
-    """One reply, and how it comes."""
-
-    text: str
-    finish_reason: FinishReason = "eos"
-    fail_after: int | None = None
-    """Words after which the worker `dies`: EngineError("worker"), and `alive` turns false."""
-    hold_after: int | None = None
-    """Words after which the reply waits for `ScriptedEngine.go`."""
-    delay: float = 0.0
-    """Seconds before each word."""
-    read_steps: int = 1
-    """Reading events before the first word."""
-    error: str = ""
-    """Among several at once: it breaks off with this line when its words are said."""
-
-
-@dataclass(frozen=True)
-class ScriptedGenerate:
-    """A request as it arrived."""
-
-    spans: tuple[Span, ...]
-    sampling: Sampling
-    seed: int
-    max_tokens: int
-    stops: tuple[str, ...]
-    ban_eos: bool
-    strip_names: tuple[str, ...]
-    keep_leading_space: bool
-    dry_breakers: tuple[str, ...] = ()
-    grammar_text: str = ""
-    grammar_after: tuple[str, ...] = ()
-    probs: int = 0
-    aside: bool = False
-    shift: bool = False
-    siblings: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = ()
-    """Of several replies at once."""
-
-    @property
-    def prompt(self) -> str:
-        """The prompt as text."""
-        return "".join(span.text for span in self.spans)
-
-
-FinalT = TypeVar("FinalT")
-
-
-class _Operation(Generic[FinalT]):
-    def __init__(self, write: Callable[[threading.Event], Iterator[Event]]) -> None:
-        self._cancelled = threading.Event()
-        self._events = write(self._cancelled)
-        self._last: Event | None = None
-        self._ended = False
-
-    def __iter__(self) -> Iterator[Event]:
-        return self
-
-    def __next__(self) -> Event:
-        try:
-            self._last = next(self._events)
-        except StopIteration:
-            self._ended = True
-            raise
-        return self._last
-
-    def cancel(self) -> None:
-        self._cancelled.set()
-
-    def wait(self) -> FinalT:
-        for _event in self:
-            pass
-        return cast(FinalT, self._last)
-
-    @property
-    def result(self) -> FinalT | None:
-        return (
-            cast(FinalT, self._last)
-            if isinstance(self._last, Done | Loaded | Prepared | SwipesDone)
-            else None
-        )
-
-
-class _Swipes(_Operation[SwipesDone]):
-    def __init__(self, events: Iterator[Event], ended: Sequence[threading.Event]) -> None:
-        super().__init__(lambda _cancelled: events)
-        self._ended_early = ended
-
-    def cancel(self) -> None:
-        for one in self._ended_early:
-            one.set()
-
-    def end(self, reply: int) -> None:
-        self._ended_early[reply].set()
 
 
 class ScriptedEngine:
@@ -209,7 +108,7 @@ class ScriptedEngine:
         flash_attention: FlashAttention = "auto",
         full_window: bool = False,
         adapters: Sequence[Adapter] = (),
-    ) -> _Operation[Loaded]:
+    ) -> ScriptedOperation[Loaded]:
         self.alive = True
         self.loads.append(path)
         self.adapters = list(adapters)
@@ -226,7 +125,7 @@ class ScriptedEngine:
             self.loaded = self._describe(path)
             yield self.loaded
 
-        return _Operation(events)
+        return ScriptedOperation(events)
 
     def adapt(self, adapters: Sequence[Adapter]) -> list[Adapter]:
         self._need_model()
@@ -266,7 +165,7 @@ class ScriptedEngine:
         probs: int = 0,
         aside: bool = False,
         shift: bool = False,
-    ) -> _Operation[Done]:
+    ) -> ScriptedOperation[Done]:
         self._need_model()
         request = ScriptedGenerate(
             tuple(spans),
@@ -287,13 +186,13 @@ class ScriptedEngine:
         )
         self.requests.append(request)
         reply = self.replies.pop(0) if self.replies else ScriptedReply(self.fallback)
-        return _Operation(lambda cancelled: self._write(request, reply, cancelled))
+        return ScriptedOperation(lambda cancelled: self._write(request, reply, cancelled))
 
-    def prepare(self, spans: Sequence[Span], purpose: Purpose) -> _Operation[Prepared]:
+    def prepare(self, spans: Sequence[Span], purpose: Purpose) -> ScriptedOperation[Prepared]:
         self._need_model()
         self.prepared.append((purpose, "".join(span.text for span in spans)))
         done = Prepared(id=0, evaluated=len(spans), whole=True)
-        return _Operation(lambda _cancelled: iter((done,)))
+        return ScriptedOperation(lambda _cancelled: iter((done,)))
 
     def swipes(
         self,
@@ -303,7 +202,7 @@ class ScriptedEngine:
         seeds: Sequence[int],
         max_tokens: int,
         **asked: Unpack[Asked],
-    ) -> _Swipes:
+    ) -> ScriptedSwipes:
         self._need_model()
         if self.swipes_error:
             raise EngineError("room", self.swipes_error)
@@ -324,20 +223,20 @@ class ScriptedEngine:
         self.requests.append(request)
         replies = [self.replies.pop(0) if self.replies else ScriptedReply(self.fallback) for _ in seeds]
         ended = [threading.Event() for _ in replies]
-        return _Swipes(self._write_several(request, replies, ended), ended)
+        return ScriptedSwipes(self._write_several(request, replies, ended), ended)
 
     def save_state(
         self, folder: Path, chat: str, *, quota: int | None = None, within: float | None = None
-    ) -> _Operation[StateSaved]:
+    ) -> ScriptedOperation[StateSaved]:
         self._need_model()
         self.states.append(("save", chat))
         done = StateSaved(id=0, tokens=1, problem=self.state_problem)
-        return _Operation(lambda _cancelled: iter((done,)))
+        return ScriptedOperation(lambda _cancelled: iter((done,)))
 
-    def restore_state(self, folder: Path, chat: str) -> _Operation[StateRestored]:
+    def restore_state(self, folder: Path, chat: str) -> ScriptedOperation[StateRestored]:
         self._need_model()
         self.states.append(("restore", chat))
-        return _Operation(lambda _cancelled: iter((StateRestored(id=0),)))
+        return ScriptedOperation(lambda _cancelled: iter((StateRestored(id=0),)))
 
     def devices(self) -> Build:
         device = Device(
@@ -351,7 +250,7 @@ class ScriptedEngine:
             devices=[device],
         )
 
-    def restart(self) -> _Operation[Loaded]:
+    def restart(self) -> ScriptedOperation[Loaded]:
         return self.load(self._model)
 
     def close(self) -> None:
@@ -421,7 +320,7 @@ class ScriptedEngine:
             evaluated_tokens=new,
             reused_tokens=reused,
             generated_tokens=taken,
-            probs=_recorded(words[:taken], request.probs),
+            probs=recorded(words[:taken], request.probs),
             read_seconds=0.001,
             write_seconds=max(reply.delay * taken, 0.001),
         )
@@ -456,18 +355,3 @@ class ScriptedEngine:
         before = "".join(span.text for span in self._previous)
         same = takewhile(lambda pair: pair[0] == pair[1], zip(before, request.prompt, strict=False))
         return sum(1 for _ in same) // CHARACTERS_PER_TOKEN
-
-
-def _recorded(words: Sequence[str], best: int) -> list[TokenProbs]:
-    """Each word as if the model had thought of `best` tokens, and top-k had left the first two."""
-    recorded = []
-    for number, word in enumerate(words if best else ()):
-        thought = [Candidate(id=number, text=word, p=0.5)]
-        thought += [Candidate(id=1000 + n, text=f" other{n}", p=0.5 / best) for n in range(1, best)]
-        left = [Candidate(id=c.id, text=c.text, p=p) for c, p in zip(thought, (0.8, 0.2), strict=False)]
-        steps = [
-            SamplerStep(sampler="model", left=1000, best=thought),
-            SamplerStep(sampler="top_k(2)", left=len(left), best=left),
-        ]
-        recorded.append(TokenProbs(id=number, text=word, steps=steps))
-    return recorded
