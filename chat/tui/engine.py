@@ -29,6 +29,8 @@ class EngineStatus:
     """Context size in tokens, once it is known."""
     lines: tuple[str, ...] = ()
     """`none`: how to get a model; `failed`: why, never empty then."""
+    notes: tuple[str, ...] = ()
+    """`ready`: what was given up for memory."""
 
 
 @dataclass
@@ -79,7 +81,13 @@ def load_model(opening: Opening, engine: EngineSurface, post: Callable[[Message]
 def ready(status: EngineStatus, loaded: Loaded) -> EngineStatus:
     """The status of a model that stands ready."""
     return replace(
-        status, state="ready", fraction=1.0, device=device(loaded), context=loaded.context, lines=()
+        status,
+        state="ready",
+        fraction=1.0,
+        device=device(loaded),
+        context=loaded.context,
+        lines=(),
+        notes=tuple(loaded.notes),
     )
 
 

@@ -121,6 +121,27 @@ def test_an_edit_reads_from_where_it_differs_and_says_so(turn: Callable[..., Don
     assert other.reused_tokens <= 1
 
 
+@pytest.mark.parametrize(
+    ("changed", "span"),
+    [
+        (("A head of its own. ", "The lore: none. ", "Hello."), None),
+        (("A head of its own. ", "The lore: a tower. ", "Hello."), 1),
+        (("A head of its own. ", "The lore: none. ", "Goodbye."), 2),
+        (("Another head. ", "The lore: none. ", "Hello."), 0),
+        (("A head of its own. ", "", "Hello."), 2),
+        (("A head of its own. ", "", "A tower. The lore: none. ", "Hello."), 2),
+    ],
+    ids=["nothing", "lore", "a message", "the head", "lore went", "lore came"],
+)
+def test_the_span_that_broke_a_prompt_is_named(
+    turn: Callable[..., Done], changed: tuple[str, ...], span: int | None
+) -> None:
+    turn("A head of its own. ", "The lore: none. ", "Hello.")
+    done = turn(*changed)
+    assert done.broken_span == span
+    assert (done.broken_at is None) == (span is None)
+
+
 def test_what_was_reused_gives_what_reading_it_all_gives(demo: Engine, tiny: Engine) -> None:
     """Greedy, with clear winners: a cache in disagreement with the prompt would say something else."""
     facts = "The capital of France is Paris. The capital of Italy is Rome. The capital of Spain is Madrid. "

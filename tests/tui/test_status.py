@@ -42,6 +42,30 @@ def test_what_goes_first_and_what_stays(width: int) -> None:
     assert width < 120 or FULL.model in text
 
 
+BROKEN = replace(FULL, read=93, reused=812, broken_at=812, broken_by="lore Eldoria/tower")
+
+
+@pytest.mark.parametrize(
+    ("width", "part"),
+    [
+        (60, ""),
+        (80, "read 93 new"),
+        (120, "read 93 new: lore Eldoria/tower"),
+        (160, "read 93 new, 812 reused, broke at 812: lore Eldoria/tower"),
+    ],
+)
+def test_where_and_why_a_prompt_broke(width: int, part: str) -> None:
+    text = status_content(BROKEN, width).plain
+    assert len(text) == width
+    assert part in text
+    assert "3 312/4 096" in text
+
+
+def test_an_earlier_message_is_not_called_by_its_id() -> None:
+    text = status_content(replace(BROKEN, broken_by="message 0193-7f"), 160).plain
+    assert "broke at 812: an earlier message" in text
+
+
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160, 200])
 def test_the_left_side_stands_still_through_a_turn(width: int) -> None:
     left = status_content(FULL, width).plain[7:].split("  ")[0]

@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from presets.output.speaking import UserFinder
 
 
+NOTES_SECONDS = 12.0
+"""What was given up for memory stands for so long."""
+
+
 def _bindings() -> list[BindingType]:
     """Ctrl keys for both modes, letters for reading mode, all from the one table."""
     bound: list[BindingType] = [
@@ -201,6 +205,8 @@ class ChatScreen(Screen[None]):
             self.banner.say(status.lines[0], key=AGAIN)
         elif status.state == "ready" and was == "failed":
             self.banner.settle()
+        if status.notes and was != "ready":
+            self.tell(" ".join(status.notes), NOTES_SECONDS)
         if status.state == "ready" and (session := self.session) is not None:
             bring = session.saved.bring
             self.run_worker(
