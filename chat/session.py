@@ -165,6 +165,7 @@ class Session:
 
         Raises StoreError for a reply that could not be stored and still cannot.
         """
+        self.idle.stop()
         if self._reply is not None and self.replying:
             self._reply.stop()
             if not self._reply.ended.wait(CLOSING_SECONDS):
