@@ -8,6 +8,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cards.card import Card, card_from_document
 from chat.lore import LoreMemory
@@ -200,6 +202,40 @@ PLACES: list[tuple[str, list[tuple[int, str]], dict[str, Any], dict[str, str]]] 
 @pytest.mark.parametrize(("case", "fired", "more", "where"), PLACES, ids=[case for case, *_ in PLACES])
 def test_places(case: str, fired: list[tuple[int, str]], more: dict[str, Any], where: dict[str, str]) -> None:
     assert stands(*fired, **more) == where
+
+
+@given(
+    fired=st.lists(st.tuples(st.integers(1, 4), st.sets(st.sampled_from(sorted(ENTRIES)))), max_size=12),
+    sizes=st.integers(0, 30),
+    moving=st.integers(0, 6),
+    room=st.none() | st.integers(0, 40),
+)
+def test_what_fires_stands_once_and_what_stands_keeps_its_place(
+    fired: list[tuple[int, set[str]]], sizes: int, moving: int, room: int | None
+) -> None:
+    length, scans = 0, []
+    for step, names in fired:
+        length += step
+        scans.append(LoreScan(length, [ENTRIES[name] for name in sorted(names)], moving))
+    before: dict[str, LoreInsertion] = {}
+    ever: set[str] = set()
+    for end in range(1, len(scans) + 1):
+        found = settled_lore(scans[:end], [sizes] * length, len, first=0, room=room)
+        assert found == settled_lore(scans[:end], [sizes] * length, len, first=0, room=room)
+        now = {one.source: one for one in found}
+        assert len(now) == len(found)
+        fires = {one.source for one in scans[end - 1].fired}
+        ever |= fires
+        assert fires <= now.keys() <= ever
+        if room is not None and now.keys() != fires:
+            assert sum(len(one.text) for one in found) <= room
+        for source, one in now.items():
+            known = before.get(source)
+            if known is None or not (one.settled and known.settled):
+                continue
+            place, stood = scans[end - 1].length - one.depth, scans[end - 2].length - known.depth
+            assert place == stood or place >= scans[end - 1].length - 4
+        before = now
 
 
 def test_what_moves() -> None:
