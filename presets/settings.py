@@ -31,8 +31,32 @@ _ELSEWHERE = {
     "min_length": "min_tokens",
     "grammar_string": "grammar",
     "sampler_order": "samplers",
+    "dynatemp": "dynatemp_range",
+    "min_temp": "dynatemp_range",
+    "max_temp": "dynatemp_range",
+    "custom_token_bans": "banned_tokens",
+    "length": "reply_length",
 }
-"""What other programs call a setting."""
+"""What other programs call a setting, or other formats an option."""
+
+_OWN = {
+    "seed": "--seed",
+    "max_tokens": "--max-tokens",
+    "max_length": "--max-tokens",
+    "max_new_tokens": "--max-tokens",
+    "n_predict": "--max-tokens",
+    "genamt": "--max-tokens",
+    "ctx": "--ctx",
+    "n_ctx": "--ctx",
+}
+"""What the command line has for itself."""
+
+_NOT_HERE = (
+    *("epsilon_cutoff", "eta_cutoff", "penalty_alpha", "num_beams", "length_penalty", "early_stopping"),
+    *("no_repeat_ngram_size", "encoder_rep_pen", "encoder_repetition_penalty", "guidance_scale"),
+    *("negative_prompt", "skew", "rep_pen_decay"),
+)
+"""Samplers of other programs that have no equal here."""
 
 _SWITCHES = {"on": True, "off": False, "true": True, "false": False, "yes": True, "no": False}
 
@@ -65,8 +89,7 @@ def apply_settings(
             _set(values, name, value)
         elif name not in known:
             names = sorted({*Sampling.model_fields, *known})
-            hint = f"; did you mean {_ELSEWHERE[name]}?" if name in _ELSEWHERE else nearest(name, names)
-            raise PresetError(f"there is no setting {given!r}{hint}")
+            raise PresetError(f"there is no setting {given!r}{_hint(name, names)}")
         if name in known:
             options[name] = _choice(name, value, known[name], format)
     try:
@@ -77,6 +100,14 @@ def apply_settings(
         said = first["msg"].removeprefix("Value error, ")
         problem = said[0].lower() + said[1:]
         raise PresetError(f"{name}={written.get(name, '')}: {problem}") from error
+
+
+def _hint(name: str, names: list[str]) -> str:
+    if name in _OWN:
+        return f"; rpchat is started with {_OWN[name]} for that"
+    if name in _NOT_HERE:
+        return ": rpchat has nothing like it"
+    return f"; did you mean {_ELSEWHERE[name]}?" if name in _ELSEWHERE else nearest(name, names)
 
 
 def _set(values: dict[str, Any], name: str, value: str) -> None:

@@ -75,3 +75,21 @@ def test_an_option_that_the_format_lacks() -> None:
 def test_sillytaverns_words_for_names(written: str, meant: str) -> None:
     _, options = apply_settings(LIMARP, LIBRARY.format("metharme"), {"names": written})
     assert options == {"names": meant}
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("seed", "rpchat is started with --seed for that"),
+        ("max_tokens", "rpchat is started with --max-tokens for that"),
+        ("n-ctx", "rpchat is started with --ctx for that"),
+        ("guidance_scale", "rpchat has nothing like it"),
+        ("min_temp", "did you mean dynatemp_range?"),
+        ("length", "did you mean reply_length?"),
+        ("xtc_treshold", "did you mean xtc_threshold?"),
+    ],
+)
+def test_names_of_other_programs(name: str, hint: str) -> None:
+    with pytest.raises(PresetError) as caught:
+        apply_settings(LIMARP, LIBRARY.format("chatml"), {name: "1"})
+    assert hint in str(caught.value)
