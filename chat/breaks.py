@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from chat.engine.protocol import Done
-from presets.values import Prompt, Segment
+if TYPE_CHECKING:
+    from chat.engine.protocol import Done
+    from presets.values import Prompt, Segment
 
 WINDOW = "the oldest messages left"
 """What broke a prompt when its window moved."""
