@@ -13,13 +13,16 @@ from itertools import zip_longest
 
 from chat.gguf import GGUFHeader
 
-__all__ = ["BATCH", "CACHE_BYTES", "SEQUENCES", "Needs", "needs_of"]
+__all__ = ["BATCH", "CACHE_BYTES", "FEW_SEQUENCES", "SEQUENCES", "Needs", "needs_of"]
 
 BATCH = 512
 """Tokens that are read in one call at most."""
 
 SEQUENCES = 10
 """Sequences that a context has room for in its tables: the chat's, eight swipes at once, and one beside."""
+
+FEW_SEQUENCES = 4
+"""The same where each costs memory (windows, states) and that is short."""
 
 CACHE_BYTES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Of one number in the cache (ggml's block sizes)."""
@@ -33,7 +36,7 @@ CACHE_UNKNOWN = 1 << 18
 FIXED_BUFFER = 64 << 20
 """Bytes of a compute buffer that depend on nothing."""
 
-MOST_LAYERS = 4096
+MOST_LAYERS = 1024
 """No model has so many: a header that says so is damaged."""
 
 _BLOCK = re.compile(r"blk\.(\d+)\.(.*)")

@@ -7,10 +7,11 @@ a mixture of experts first the experts); on the CPU, which has no other place fo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
-from chat.engine.needs import SEQUENCES, Needs
+from chat.engine.needs import FEW_SEQUENCES, SEQUENCES, Needs
 from chat.engine.protocol import CacheChoice, CacheType, Device, FlashAttention
 
 __all__ = ["USUAL_CONTEXT", "GpuMemory", "Machine", "Plan", "PlanError", "Wanted", "lesser_plan", "make_plan"]
@@ -134,6 +135,9 @@ class Plan:
     fits: bool = True
     """False: even the least needs more than there is; loading is tried all the same."""
 
+    sequences: int = SEQUENCES
+    """That the cache has room for; several replies at once are bounded by it."""
+
     @property
     def second(self) -> bool:
         """Whether the next turns of a full context can be prepared in advance."""
@@ -202,11 +206,12 @@ def lesser_plan(needs: Needs, wanted: Wanted, plan: Plan) -> Plan | None:
     """
     auto = wanted.cache_type == "auto" and wanted.flash_attention != "off" and needs.quantizable
     given_up = tuple(what for what in plan.given_up if wanted.quantized or what != F16_CACHE)
-    choice = _Choice(plan.context, plan.second, plan.cache_type, given_up)
+    choice = _Choice(plan.context, plan.second, plan.cache_type, given_up, plan.sequences)
     if auto and not wanted.quantized and plan.cache_type != "f16":
         choice = replace(choice, cache_type="f16")
     elif plan.second:
-        choice = replace(choice, second=False, given_up=(*given_up, ADVANCE))
+        few = FEW_SEQUENCES if needs.checkpointed else SEQUENCES
+        choice = replace(choice, second=False, given_up=(*given_up, ADVANCE), sequences=few)
     elif auto and wanted.quantized and plan.cache_type == "f16":
         choice = replace(choice, cache_type="q8_0", given_up=(*given_up, F16_CACHE))
     elif plan.context // 2 >= LEAST_CONTEXT:
@@ -224,6 +229,7 @@ class _Choice:
     second: bool
     cache_type: CacheType
     given_up: tuple[str, ...] = ()
+    sequences: int = SEQUENCES
 
     @property
     def cells(self) -> int:
@@ -251,15 +257,16 @@ def _choices(needs: Needs, wanted: Wanted) -> Iterator[_Choice]:
     best: CacheType = "f16" if wanted.cache_type == "auto" else wanted.cache_type
     yield _Choice(context, True, best)
     given_up = [ADVANCE]
-    yield _Choice(context, False, best, tuple(given_up))
+    few = FEW_SEQUENCES if needs.checkpointed else SEQUENCES
+    yield _Choice(context, False, best, tuple(given_up), few)
     may = wanted.quantized and wanted.flash_attention != "off" and needs.quantizable
     if wanted.cache_type == "auto" and may:
         best = "q8_0"
         given_up.append(F16_CACHE)
-        yield _Choice(context, False, best, tuple(given_up))
+        yield _Choice(context, False, best, tuple(given_up), few)
     for shorter in range(context - context % CONTEXT_STEP, USUAL_CONTEXT - 1, -CONTEXT_STEP):
         if shorter < context:
-            yield _Choice(shorter, False, best, (*given_up, f"context above {shorter:,}"))
+            yield _Choice(shorter, False, best, (*given_up, f"context above {shorter:,}"), few)
 
 
 def _on_cpu(needs: Needs, machine: Machine, wanted: Wanted) -> Plan:
@@ -287,18 +294,31 @@ def _cpu_choices(needs: Needs, wanted: Wanted) -> Iterator[_Choice]:
 
 def _fewer_layers(needs: Needs, machine: Machine, wanted: Wanted, plan: Plan) -> Plan | None:
     """The most layers that fit, with all else given up; None when none do."""
-    choice = _Choice(plan.context, plan.second, plan.cache_type, plan.given_up)
+    choice = _Choice(plan.context, plan.second, plan.cache_type, plan.given_up, plan.sequences)
     aside = 0
     if any(needs.experts):
-        for aside in range(1, needs.blocks + 1):
-            found = _laid_out(needs, machine, wanted, choice, None, aside)
-            if found.fits:
-                return found
-    for layers in range(needs.blocks, 0, -1):
-        found = _laid_out(needs, machine, wanted, choice, layers, aside)
-        if found.fits:
+        aside = needs.blocks
+        found = _first_that_fits(
+            [partial(_laid_out, needs, machine, wanted, choice, None, n) for n in range(1, aside + 1)]
+        )
+        if found is not None:
             return found
-    return None
+    return _first_that_fits(
+        [partial(_laid_out, needs, machine, wanted, choice, n, aside) for n in range(needs.blocks, 0, -1)]
+    )
+
+
+def _first_that_fits(plans: Sequence[Callable[[], Plan]]) -> Plan | None:
+    """Of plans that need less and less the first that fits, by halving; None when none does."""
+    low, high, found = 0, len(plans), None
+    while low < high:
+        middle = (low + high) // 2
+        plan = plans[middle]()
+        if plan.fits:
+            high, found = middle, plan
+        else:
+            low = middle + 1
+    return found
 
 
 def _laid_out(
@@ -341,14 +361,15 @@ def _laid_out(
         machine=machine,
         given_up=given_up,
         fits=_fits(machine, wanted, shares, main),
+        sequences=choice.sequences,
     )
 
 
 def _layer(needs: Needs, layer: int, choice: _Choice, full_window: bool) -> Share:
     if layer == needs.blocks:
         return Share(weights=needs.output)
-    once = needs.cache(layer, choice.context, choice.cache_type, SEQUENCES, full_window)
-    whole = needs.cache(layer, choice.cells, choice.cache_type, SEQUENCES, full_window)
+    once = needs.cache(layer, choice.context, choice.cache_type, choice.sequences, full_window)
+    whole = needs.cache(layer, choice.cells, choice.cache_type, choice.sequences, full_window)
     return Share(weights=needs.weights[layer], cache=once, second=whole - once)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from chat.engine.machine import available_threads, writing_threads
-from chat.engine.needs import BATCH, SEQUENCES, Needs, needs_of
+from chat.engine.needs import BATCH, Needs, needs_of
 from chat.engine.planning import Machine, Plan, PlanError, Wanted, lesser_plan, make_plan
 from chat.engine.protocol import Adapter, Load, Loaded
 from chat.engine.worker import log, offload
@@ -191,7 +191,7 @@ class _Loading:
             plan.context,
             request.threads or writing_threads(),
             BATCH,
-            SEQUENCES,
+            plan.sequences,
             plan.cells,
             threads_reading=request.threads or available_threads(),
             cache_type=plan.cache_type,
