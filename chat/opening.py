@@ -19,6 +19,7 @@ from cards.library import CardLibrary
 from chat.engine.shelf import Shelf
 from chat.files import make_private_folder
 from chat.launch import Launch
+from chat.loading import load_choices
 from chat.models import ModelChoice, ModelError, choose_model, settled_match
 from chat.settings import Folders, ModelOverride, Settings, SettingsError, reason
 from chat.states import SavedState, shelf_of
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from cards.card import Card
     from chat.engine.client import Engine
     from chat.engine.protocol import Event, Loaded
-    from chat.engine.surface import EngineSurface, GpuLayers, Operation
+    from chat.engine.surface import EngineSurface, Operation
     from chat.records import Chat
     from chat.session import Session
     from chat.store import Store
@@ -281,19 +282,9 @@ class Opening:
             make_private_folder(self.folders.logs)
         except OSError as error:
             raise _unwritable(self.folders.logs, error) from error
-        engine = Engine(self.folders.worker_log)
+        engine = Engine(self.folders.worker_log, self.folders.cache / "plans.json")
         engine.start()
         return engine
-
-    @property
-    def gpu_layers(self) -> GpuLayers:
-        """`--gpu-layers`, else what is settled, else `auto`."""
-        value = self.launch.gpu_layers or self.settings.gpu_layers
-        if value == "auto":
-            return "auto"
-        if not value.isdecimal():
-            raise OpeningError(f"gpu_layers: {value!r} is neither auto nor a number; mend the settings")
-        return int(value)
 
     def load(self, engine: EngineSurface) -> Operation[Loaded] | None:
         """Begin loading the chosen model: iterate to the end, in a thread. None when there is no model.
@@ -304,9 +295,8 @@ class Opening:
         if path is None:
             return None
         with _one_line():
-            context = self.launch.ctx or self.settings.context
-            threads = self.settings.threads
-        operation = engine.load(path, context=context, gpu_layers=self.gpu_layers, threads=threads)
+            choices = load_choices(self.launch, self.settings, path)
+        operation = engine.load(path, **choices)
         if file is not None and file.demo and self.launch.model is None:
             return operation
         return _Remembered(operation, path, self.settings)

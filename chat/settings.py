@@ -257,6 +257,24 @@ class Settings:
         if chosen:
             self._change(change)
 
+    def of_model(self, model: Path, key: str) -> Any:
+        """Another value that was settled for a model, by its file name; None when there is none."""
+        found: Any = None
+        for source in (self._ours, self._users):
+            found = _mapping(_mapping(source.get("overrides")).get(model.name)).get(key, found)
+        return found
+
+    def remember_of_model(self, model: Path, key: str, value: Any) -> None:
+        """Settle another value for a model; None forgets it."""
+
+        def change(settings: dict[str, Any]) -> None:
+            overrides = _mapping(settings.get("overrides"))
+            entry = {**_mapping(overrides.get(model.name)), key: value}
+            overrides[model.name] = {name: kept for name, kept in entry.items() if kept is not None}
+            settings["overrides"] = {name: kept for name, kept in overrides.items() if kept}
+
+        self._change(change)
+
     # Writing ------------------------------------------------------------------------------------------------
 
     def set(self, key: str, value: Any) -> None:

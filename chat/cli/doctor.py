@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--model", "ref", metavar="REF", help="The model to plan memory for.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a bug report.")
 @click.pass_context
-def command(context: click.Context, as_json: bool) -> None:
-    """Check this installation: versions, llama.cpp and the GPU, models, folders, database.
+def command(context: click.Context, ref: str | None, as_json: bool) -> None:
+    """Check this installation: versions, llama.cpp and the GPU, models, memory, folders, database.
 
     Exit status 1 when something is wrong; the command that mends it stands below it.
     """
     from chat.cli import checks as look
+    from chat.cli.plan_check import check_plan, plan_values
     from chat.settings import Folders
 
     folders = Folders.find()
@@ -33,12 +35,14 @@ def command(context: click.Context, as_json: bool) -> None:
     settings, settings_checks = look.check_settings(folders)
     models, model_checks = look.check_models(settings)
     build, error, format_checks = _ask_engine(folders, settings)
+    planned = check_plan(build, settings, ref)
     database = look.read_database(folders.database)
     checks = [
         *look.check_system(),
         *look.check_llama(build, error, gpu),
         *model_checks,
         *format_checks,
+        *planned.checks,
         *settings_checks,
         *look.check_folders(folders),
         look.check_database(database),
@@ -57,6 +61,7 @@ def command(context: click.Context, as_json: bool) -> None:
                 "llama_error": error or None,
                 "gpu": look.gpu_values(gpu),
                 "models": [_model(file) for file in models],
+                "plan": plan_values(planned.plan),
                 "places": {
                     name: {"path": str(path), "exists": path.exists()}
                     for name, path in look.places(folders).items()

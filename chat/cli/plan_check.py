@@ -1,0 +1,92 @@
+"""`rpchat doctor`: where a model would lie in memory, and what would be given up, before it is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from chat.cli.checks import Check
+from chat.engine.machine import free_memory
+from chat.engine.planning import Machine, Plan, PlanError, Wanted, make_plan
+from chat.launch import Launch
+from chat.loading import LoadChoices, load_choices
+from chat.models import ModelError, choose_model
+from chat.settings import SettingsError
+from presets.errors import PresetError
+from presets.library import PresetLibrary
+
+if TYPE_CHECKING:
+    from chat.engine.protocol import Build
+    from chat.settings import Settings
+
+__all__ = ["PlanAnswer", "check_plan", "plan_values"]
+
+
+@dataclass(frozen=True)
+class PlanAnswer:
+    """What the doctor says about one model."""
+
+    checks: tuple[Check, ...] = ()
+    plan: Plan | None = None
+
+
+def check_plan(build: Build | None, settings: Settings | None, ref: str | None = None) -> PlanAnswer:
+    """The plan for the model that a REF means, else for the one that would be used; the devices are those
+    that the build of llama.cpp can use. Nothing where there is no model."""
+    if settings is None:
+        return PlanAnswer()
+    try:
+        choice = choose_model(ref, settings, PresetLibrary(settings.folders.presets))
+        if choice.path is None or choice.file is None or choice.file.needs is None:
+            return PlanAnswer()
+        choices = load_choices(Launch(), settings, choice.path)
+        devices = build.devices if build is not None and build.supports_gpu_offload else []
+        plan = make_plan(choice.file.needs, Machine.of(free_memory(), devices), _wanted(choices))
+    except (ModelError, PresetError) as error:
+        return PlanAnswer((Check("FAIL" if ref else "note", str(error)),))
+    except (SettingsError, PlanError) as error:
+        return PlanAnswer((Check("FAIL", str(error)),))
+    checks = [Check("ok" if plan.fits else "note", f"plan for {choice.path.name}: {plan}")]
+    if not plan.fits:
+        checks.append(Check("note", _smaller(choice.path.name, plan)))
+    return PlanAnswer(tuple(checks), plan)
+
+
+def plan_values(plan: Plan | None) -> dict[str, Any] | None:
+    """A plan for JSON; sizes in bytes."""
+    if plan is None:
+        return None
+    return {
+        "line": str(plan),
+        "fits": plan.fits,
+        "context": plan.context,
+        "cells": plan.cells,
+        "cache_type": plan.cache_type,
+        "gpu_layers": plan.layers,
+        "layers": plan.of_layers,
+        "experts_in_main_memory": plan.experts_aside,
+        "given_up": list(plan.given_up),
+        "main": {**asdict(plan.main), "free": plan.machine.free},
+        "gpus": [
+            {**asdict(share), "name": gpu.name, "free": gpu.free}
+            for share, gpu in zip(plan.gpus, plan.machine.gpus, strict=False)
+        ],
+    }
+
+
+def _wanted(choices: LoadChoices) -> Wanted:
+    layers = choices["gpu_layers"]
+    return Wanted(
+        context=choices["context"],
+        gpu_layers=None if layers == "auto" else layers,
+        cache_type=choices["cache_type"],
+        flash_attention=choices["flash_attention"],
+        full_window=choices["full_window"],
+    )
+
+
+def _smaller(name: str, plan: Plan) -> str:
+    """What to do where even the least plan does not fit."""
+    if plan.layers:
+        return f"{name} does not fit with {plan.layers} layers on the GPU; set gpu_layers to auto"
+    return f"{name} is larger than the memory that is free: it would be slow; take a smaller one (Q4_K_M, 7B)"
