@@ -62,7 +62,7 @@ class Pipe:
 
     def listen(self) -> None:
         """Starts the reading thread. It ends the process when the parent closes its end or asks to quit."""
-        threading.Thread(target=self._read, name="requests", daemon=True).start()
+        threading.Thread(target=self._listen, name="requests", daemon=True).start()
 
     def take(self) -> Work:
         """Blocks for the next request."""
@@ -106,6 +106,14 @@ class Pipe:
                     data = data[os.write(self._events, data) :]
             except OSError:  # the parent is gone
                 os._exit(0)
+
+    def _listen(self) -> None:
+        """A worker that cannot hear any more is of no use; of what went wrong no values are told."""
+        try:
+            self._read()
+        except BaseException as error:  # noqa: BLE001
+            os.write(2, f"{type(error).__name__}: the thread that reads requests ended\n".encode())
+            os._exit(1)
 
     def _read(self) -> None:
         with os.fdopen(self._requests, "rb") as lines:
