@@ -1,9 +1,10 @@
 """Replies to one prompt that begin alike are led apart: each alternative is to be another one.
 
 A sampling that leaves few candidates makes alternatives alike. So where a reply has begun as a sibling did,
-what that one said next is taken out of the candidates that the samplers have left, as soon as another good
-one is among them; behind the first tokens any other will do. Where the samplers leave nothing else, nothing
-is forced, and the next token is looked at.
+what that one said next is taken out of the candidates that the samplers have left: at first only when another
+good one is among them, a few tokens later for any other. (Two candidates a token, from there to the last
+token that may be shared, keep eight replies apart.) Where the samplers leave nothing else, nothing is forced,
+and the next token is looked at.
 """
 
 from __future__ import annotations
@@ -15,16 +16,19 @@ import numpy.typing as npt
 
 from chat.engine.worker.candidates import Candidates
 
-__all__ = ["SHARED", "Beginning", "Siblings"]
+__all__ = ["ANY", "SHARED", "Beginning", "Siblings"]
 
 FREE = 3
 """First tokens that are nobody's business: most replies begin with a quotation mark or a name."""
 
 SHARED = 8
-"""First tokens that siblings may have in common."""
+"""First tokens that siblings may have in common, so that the one behind them must differ."""
+
+ANY = 6
+"""From this token on any candidate will do."""
 
 GOOD = 0.02
-"""Between the two, what a candidate's probability must be at least."""
+"""What its probability must be before."""
 
 Piece = Callable[[int], bytes]
 
@@ -65,7 +69,7 @@ class Siblings:
     def lead_apart(self, candidates: Candidates) -> int:
         """Takes away what a sibling said next, when something else is left."""
         other = ~np.fromiter(map(self._is_said, candidates.ids.tolist()), np.bool_, candidates.ids.size)
-        if self._place < SHARED:
+        if self._place < ANY:
             other &= self._good(candidates)
         if other.any():
             candidates.keep(other)
