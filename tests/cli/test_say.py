@@ -30,6 +30,8 @@ KEYS = {
     "evaluated_tokens",
     "reused_tokens",
     "generated_tokens",
+    "broken_at",
+    "broken_by",
     "finish_reason",
     "timings",
     "chat",
@@ -54,6 +56,7 @@ def test_the_same_seed_gives_the_same_text_in_every_process_and_none_another(gho
     args = ("Good evening, Vesna.", "--card", ghost)
     one, two = (in_a_process(*args, "--seed", 7, "--no-save") for _ in range(2))
     assert set(one) >= KEYS
+    assert (one["broken_at"], one["broken_by"]) == (None, None)  # nothing had been read before
     assert one["reply"] == two["reply"]
     assert (one["seed"], one["chat"], one["message"]) == (7, None, None)
     assert not (home / "chats.db").exists()
