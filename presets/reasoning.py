@@ -49,6 +49,7 @@ PAIRS = (
     Pair("<|begin_of_thought|>", "<|end_of_thought|>"),  # OpenThinker
     Pair("<seed:think>", "</seed:think>"),  # Seed-OSS
     Pair("◁think▷", "◁/think▷"),  # Kimi
+    Pair("<|channel>thought", "<channel|>"),  # Gemma 4
     Pair(  # gpt-oss, which begins a message of its own for the answer
         "<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"
     ),

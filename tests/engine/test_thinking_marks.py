@@ -102,7 +102,7 @@ def said(engine: Engine, prompt: list[Span], **more: object) -> Done:
 THOUGHT = ["▁He", "▁lies", "."]
 ANSWER = ["▁Good", "▁evening", "!", "</s>"]
 
-ONE_TOKEN = [pair for pair in PAIRS if "|>" not in pair.open[:-2]]
+ONE_TOKEN = [pair for pair in PAIRS if "channel" not in pair.open]
 
 
 @pytest.mark.parametrize("pair", ONE_TOKEN, ids=lambda pair: pair.open)
@@ -127,6 +127,16 @@ def test_marks_of_several_tokens(
     assert done.text == "<|channel|>analysis<|message|> He lies.<|end|>"
     answered = split(f"{done.text}<|start|>assistant<|channel|>final<|message|>Good evening!")
     assert (answered.thinking, answered.text) == ("He lies.", "Good evening!")
+
+
+def test_marks_of_which_a_part_is_a_control_token(
+    speak: Callable[[Sequence[str], Sequence[str]], Engine], trusted: Prompt
+) -> None:
+    """Gemma 4: the channel's name is text."""
+    line = ["<|channel>", "th", "ought", "<0x0A>", *THOUGHT, "<channel|>", *ANSWER]
+    done = said(speak(line, ["<|channel>", "<channel|>"]), trusted("Who is he?\n"))
+    assert done.text == "<|channel>thought\n He lies.<channel|> Good evening!"
+    assert (split(done.text).thinking, split(done.text).text) == ("He lies.", "Good evening!")
 
 
 def test_a_control_token_that_marks_no_thinking_has_no_text(
