@@ -132,6 +132,8 @@ class ScriptedEngine:
         if self.adapt_error:
             raise EngineError("adapter", self.adapt_error)
         self.adapters = list(adapters)
+        if self.loaded is not None:
+            self.loaded = self.loaded.model_copy(update={"adapters": self.adapters})
         return self.adapters
 
     def count(self, spans: Sequence[Span]) -> list[int]:
@@ -281,6 +283,7 @@ class ScriptedEngine:
             bos="",
             eos="",
             seconds=0.0,
+            plan="weights 0.1 GB = 0.1 GB: on the CPU",
         )
 
     def _write(

@@ -131,7 +131,7 @@ class Actions:
             self._screen.tell("There is no model to answer.")
         else:
             replies, id_ = self._screen.replies, target.id
-            several = Several(self._screen, session, wanted)
+            several = Several(self._screen, session)
             replies.when_idle(lambda: replies.start(session, lambda: session.swipes(wanted, id_), several))
 
     def continue_reply(self) -> None:
@@ -202,6 +202,18 @@ class Actions:
     def prefill(self, argument: str = "") -> None:
         """How replies begin."""
         self._change("change_prefill", argument)
+
+    def lora(self, argument: str = "") -> None:
+        """The model's adapters."""
+        from chat.tui.model_commands import change_adapters
+
+        self._screen.replies.when_idle(lambda: change_adapters(self._screen, argument))
+
+    def memory(self) -> None:
+        """Where the model lies."""
+        from chat.tui.model_commands import show_memory
+
+        show_memory(self._screen)
 
     # Messages -----------------------------------------------------------------------------------------------
 

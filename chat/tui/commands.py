@@ -143,6 +143,22 @@ COMMANDS: tuple[Command, ...] = (
         "[TEXT | clear]",
     ),
     Command(
+        "lora",
+        "Replies",
+        "Adapters",
+        "LoRA adapters and control vectors of the model: add, scale, remove; alone it lists them",
+        ("lora",),
+        "[FILE[=SCALE] | --control FILE | remove FILE | clear]",
+    ),
+    Command(
+        "memory",
+        "Program",
+        "Memory",
+        "Where the model lies in memory, and what takes how much",
+        ("memory",),
+        keys=("alt+m",),
+    ),
+    Command(
         "swipe_next",
         "Replies",
         "Next swipe",

@@ -37,6 +37,7 @@ def test_every_action_has_a_key_that_works_with_a_draft_in_the_box() -> None:
             "set_option",
             "note",
             "prefill",
+            "lora",
         ):  # already there; need words
             assert command.keys, command.title
             assert not any(len(key) == 1 for key in command.keys)
