@@ -134,7 +134,7 @@ def test_marks_of_which_a_part_is_a_control_token(
 ) -> None:
     """Gemma 4: the channel's name is text."""
     line = ["<|channel>", "th", "ought", "<0x0A>", *THOUGHT, "<channel|>", *ANSWER]
-    done = said(speak(line, ["<|channel>", "<channel|>"]), trusted("Who is he?\n"))
+    done = said(speak(line, ["<|channel>", "<channel|>"]), trusted("Who is he?"))  # a line break is a token
     assert done.text == "<|channel>thought\n He lies.<channel|> Good evening!"
     assert (split(done.text).thinking, split(done.text).text) == ("He lies.", "Good evening!")
 
