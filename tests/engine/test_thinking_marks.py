@@ -6,7 +6,10 @@ The model here is a real one that says one fixed line of tokens, whatever it is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,13 +32,23 @@ FIRST_CONTROL = 31900
 Prompt = Callable[[str], list[Span]]
 
 
+@cache
+def tokenizer() -> list[tuple[str, Any, Any, Any]]:
+    """Name, value and types of every `tokenizer.*` value of the Llama-2 vocabulary."""
+    from gguf import GGUFReader, GGUFValueType
+
+    fields = [f for f in GGUFReader(VOCABULARY).fields.values() if f.name.startswith("tokenizer.")]
+    array = GGUFValueType.ARRAY
+    return [(f.name, f.contents(), f.types[0], f.types[-1] if f.types[0] == array else None) for f in fields]
+
+
 def build_line(path: Path, line: Sequence[str], controls: Sequence[str]) -> Path:
     """A model that answers with these tokens, in order, whose `controls` are control tokens.
 
     Attention and feed-forward are zero, so that the last token alone decides: each token of the line is a
     direction of its own, which the next one's output row looks in; all other tokens lead to the first.
     """
-    from gguf import GGUFReader, GGUFValueType, GGUFWriter, TokenType
+    from gguf import GGUFWriter, TokenType
 
     width, inner = 64, 64
     writer = GGUFWriter(path, "llama")
@@ -49,17 +62,15 @@ def build_line(path: Path, line: Sequence[str], controls: Sequence[str]) -> Path
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_dimension_count(16)
     tokens: list[str] = []
-    for field in GGUFReader(VOCABULARY).fields.values():
-        if not field.name.startswith("tokenizer."):
-            continue
-        kind, sub = field.types[0], field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
-        value = field.contents()
-        if field.name == "tokenizer.ggml.tokens":
-            value[FIRST_CONTROL : FIRST_CONTROL + len(controls)] = list(controls)
+    places = slice(FIRST_CONTROL, FIRST_CONTROL + len(controls))
+    for name, value, kind, sub in tokenizer():
+        value = copy(value)
+        if name == "tokenizer.ggml.tokens":
+            value[places] = list(controls)
             tokens = value
-        elif field.name == "tokenizer.ggml.token_type":
-            value[FIRST_CONTROL : FIRST_CONTROL + len(controls)] = [int(TokenType.CONTROL)] * len(controls)
-        writer.add_key_value(field.name, value, kind, sub)
+        elif name == "tokenizer.ggml.token_type":
+            value[places] = [int(TokenType.CONTROL)] * len(controls)
+        writer.add_key_value(name, value, kind, sub)
     ids = [tokens.index(token) for token in line]
     assert len(set(ids)) == len(ids) < width
     embedding = np.zeros((len(tokens), width), np.float32)
