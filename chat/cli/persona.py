@@ -41,9 +41,11 @@ def _beginning(text: str) -> str:
 
 
 def _values(persona: Persona) -> dict[str, Any]:
+    """With its place where that is not the header."""
     from presets.placing import place_of
 
-    return {"name": persona.name, "description": persona.description, **place_of(persona)}
+    place = place_of(persona) if persona.position != "header" else {}
+    return {"name": persona.name, "description": persona.description, **place}
 
 
 @command.command()
