@@ -45,6 +45,7 @@ class SavedState:
         self._new = False
         """Something was read or written since the last saving."""
         self._last: object = None
+        self._said: set[str] = set()
         self._timer: threading.Timer | None = None
         self._saving: threading.Thread | None = None
         self._left = False
@@ -129,7 +130,8 @@ class SavedState:
                 saved = operation.wait()
             except EngineError:
                 return
-            if saved.problem and saved.problem not in self._notices:
+            if saved.problem and saved.problem not in self._said:
+                self._said.add(saved.problem)
                 self._notices.append(saved.problem)
 
         self._saving = threading.Thread(target=follow, name="saving a state", daemon=True)

@@ -19,9 +19,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--model", "ref", metavar="REF", help="The model to plan memory for.")
+@click.option(
+    "--log",
+    "lines",
+    type=click.IntRange(min=1),
+    is_flag=False,
+    flag_value=40,
+    metavar="[N]",
+    help="Only print the last N lines (40) of the log that llama.cpp and its process wrote.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a bug report.")
 @click.pass_context
-def command(context: click.Context, ref: str | None, as_json: bool) -> None:
+def command(context: click.Context, ref: str | None, lines: int | None, as_json: bool) -> None:
     """Check this installation: versions, llama.cpp and the GPU, models, memory, folders, database.
 
     Exit status 1 when something is wrong; the command that mends it stands below it.
@@ -31,6 +40,9 @@ def command(context: click.Context, ref: str | None, as_json: bool) -> None:
     from chat.settings import Folders
 
     folders = Folders.find()
+    if lines is not None:
+        _show_log(folders.worker_log, lines, as_json)
+        return
     gpu = look.find_gpu()
     settings, settings_checks = look.check_settings(folders)
     models, model_checks = look.check_models(settings)
@@ -87,6 +99,23 @@ def command(context: click.Context, ref: str | None, as_json: bool) -> None:
             write(f"{name}: {path}{'' if path.exists() else ' (not there yet)'}")
     if any(check.verdict == "FAIL" for check in checks):
         context.exit(1)
+
+
+def _show_log(path: Path, lines: int, as_json: bool) -> None:
+    """The end of the log that was written last: each program that runs has one of its own."""
+    from chat.engine.logs import log_files, tail
+
+    newest = next(iter(log_files(path)), None)
+    if newest is None:
+        raise click.ClickException(f"there is no log yet; it will be {path}")
+    try:
+        last = tail(newest, lines)
+    except OSError as error:
+        raise click.ClickException(f"{newest}: {error.strerror}") from error
+    if as_json:
+        write_json({"log": str(newest), "lines": last})
+    else:
+        write("\n".join(last))
 
 
 def _line(check: Check) -> str:
