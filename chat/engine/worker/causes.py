@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from chat.engine.kinds import why_not
 from chat.engine.worker import log
 
 __all__ = ["LoadError", "cannot_write", "check_file", "load_error", "refused_cache"]
 
 OLD_MAGICS = (b"lmgg", b"fmgg", b"tjgg", b"algg")
 """The first bytes of GGML files from before GGUF: ggml, ggmf, ggjt and ggla, little-endian."""
-
-ENCODERS = re.compile(r"bert|t5encoder|wavtokenizer|embedding")
-TWO_HALVES = re.compile(r"t5")
-DIFFUSION = re.compile(r"^(dream|llada|llada-moe|rnd1)$")
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|failed to allocate|unable to allocate|allocation failed|alloc_tensor_range"
@@ -55,13 +52,8 @@ def cannot_write(
     name: str, architecture: str, *, encodes: bool = False, diffuses: bool = False
 ) -> LoadError | None:
     """Why a model of some kind cannot write a reply token by token; None when it can."""
-    if ENCODERS.search(architecture):
-        what = f"an encoder ({architecture}), which cannot write text"
-    elif TWO_HALVES.search(architecture) or encodes:
-        what = f"an encoder with a decoder ({architecture}), which cannot write text as a chat needs it"
-    elif DIFFUSION.search(architecture) or diffuses:
-        what = f"a diffusion model ({architecture}), which cannot write text token by token"
-    else:
+    what = why_not(architecture, encodes=encodes, diffuses=diffuses)
+    if what is None:
         return None
     return LoadError("load", f"{name} is {what}; choose another model.")
 
