@@ -7,7 +7,7 @@ path. So a swipe, a branch or an edit has the lore of its own past.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from random import Random
 
@@ -145,16 +145,17 @@ class LoreWatch:
         """Chance is drawn from the chat's dice and the last turn: asked again, the book answers the same."""
         book, turns = self._card.character_book, self._turns
         assert book is not None
+        last, macros = turns[length - 1].source if length else "", self._thrown_anew()
         found = activate(
             book,
             self._texts[:length],
             settings=LoreSettings(budget=self._room),
             scene=self._scene(length),
             timers=timers,
-            dice=Random(f"{self._dice} {turns[length - 1].source if length else ''}"),
+            dice=Random(f"{self._dice} {last}"),
             count=self._size,
-            expand=self._macros.expand,
-            expand_for_scan=lambda text: self._macros.expand(text, view="scan"),
+            expand=macros.expand,
+            expand_for_scan=lambda text: macros.expand(text, view="scan"),
         )
         fired = (_insertion(one.book or self._card.name, one.entry) for one in found.fired)
         over = (one for one in found.skipped if one.why.startswith("over budget"))
@@ -163,6 +164,11 @@ class LoreWatch:
         while len(scans) > KEPT:
             del scans[next(iter(scans))]
         return scan
+
+    def _thrown_anew(self) -> Macros:
+        """The macros with dice and variables of their own: no scan may change what another finds."""
+        own, everywhere = dict(self._macros.variables), dict(self._macros.global_variables)
+        return replace(self._macros, dice=Random(self._dice), variables=own, global_variables=everywhere)
 
     def _scene(self, length: int) -> LoreScene:
         persona = self._persona
@@ -174,7 +180,7 @@ class LoreWatch:
             replies=said,
             greeting=self._greeting,
             # A persona between the messages is read like them.
-            also=self._macros.expand(persona.description) if persona.position == "depth" else "",
+            also=self._thrown_anew().expand(persona.description) if persona.position == "depth" else "",
             trigger=self._mode if now else "normal",
         )
 
@@ -183,9 +189,10 @@ class LoreWatch:
         book, turns = self._card.character_book, self._turns
         if book is None or not turns or turns[0].role != "char":
             return None
-        said = turns[0].text
-        each = zip(self._card.greeting_numbers, self._card.greetings, strict=True)
-        return next((n for n, text in each if said in (text, self._macros.expand(text))), None)
+        # As they were expanded when the chat began: one after the other, with the chat's dice.
+        macros, greetings = self._thrown_anew(), self._card.greetings
+        each = zip(self._card.greeting_numbers, greetings, map(macros.expand, greetings), strict=True)
+        return next((n for n, *texts in each if turns[0].text in texts), None)
 
     # Sizes --------------------------------------------------------------------------------------------------
 
@@ -199,7 +206,7 @@ class LoreWatch:
         return sizes[text]
 
     def _size_of(self, entry: Entry) -> int:
-        return self._size(self._macros.expand(entry.content))
+        return self._size(self._thrown_anew().expand(entry.content))
 
 
 def _path(turns: Sequence[Turn]) -> list[Hashable]:

@@ -153,7 +153,11 @@ def test_chance_is_the_same_for_the_same_turn(store: Store) -> None:
 
 
 def test_an_entry_for_one_greeting(store: Store) -> None:
-    card = a_card(entry("tower", content="@@is_greeting 1\n@@activate\nAll of tower."))
+    card = a_card(
+        entry("tower", content="@@is_greeting 1\n@@activate\nAll of tower."),
+        first_mes="{{random:a,b,c,d}} {{roll:1000}}",
+        alternate_greetings=["{{roll:1000000}} drops of rain."],
+    )
     one = session(store, card)
     assert "All of tower." not in one.prompt().text
     one.swipe(one.path()[0].id, 1)
@@ -264,3 +268,17 @@ def test_the_persona_is_looked_at_where_an_entry_asks_for_it(store: Store) -> No
     text = session(store, card).prompt().text
     assert "All of tower." in text
     assert "All of sea." not in text
+
+
+def test_chance_in_keys_and_texts_is_the_same_whenever_it_is_asked(store: Store) -> None:
+    """Also for a program that saw every turn, and one that opens the chat at the end."""
+    books = [entry(f"e{n}", "{{random:rain,snow,hail}}", sticky=3) for n in range(6)]
+    card = a_card(*books, entry("roll", "rain", content="{{setvar::n::1}}{{roll:1000}}"))
+    one = session(store, card, options={"lore": "cache-friendly"}, seed=5)
+    for text in ("rain", "snow", "dry", "hail", "rain"):
+        one.say(text)
+        prompt = one.prompt().text
+        fresh = again(one, card)
+        fresh.options["lore"] = "cache-friendly"
+        assert fresh.prompt().text == prompt == one.prompt().text
+        list(one.reply())
