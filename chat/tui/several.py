@@ -28,12 +28,12 @@ __all__ = ["Several"]
 class Several:
     """The replies of one `Session.swipes`, for a chat screen."""
 
-    def __init__(self, screen: ChatScreen, session: Session, count: int) -> None:
+    def __init__(self, screen: ChatScreen, session: Session) -> None:
         self._screen = screen
         self._session = session
-        self._count = count
         self._started: list[ReplyStarted] = []
         self._page: SwipesScreen | None = None
+        self._opened = False
         self._taken = ""
         """The one that was chosen while it was being written: it grows in the chat."""
         self._over = False
@@ -43,30 +43,27 @@ class Several:
         match event:
             case ReplyStarted():
                 self._started.append(event)
-                if len(self._started) == self._count:
-                    self._open()
                 return True
             case Waiting():
                 return False
-            case ReadingPrompt():
-                if self._page is not None:
-                    self._page.show(event)
-                return False
-            case ReplyFailed(refused=True, error=error):
-                self._close()
-                self._screen.tell(error)
-                return True
-            case ReplyFailed():
-                if self._page is not None:
-                    self._page.show(event)
-                return False
             case Remark():
                 return True
+            case ReplyFailed(refused=True, error=error):
+                self._screen.tell(error)
+                return True
+            case ReadingPrompt() | ReplyFailed():
+                is_ours = False
+            case _:
+                is_ours = True
+        if not self._opened:
+            if isinstance(event, ReplyFailed | ReplyEmpty):
+                return False
+            self._open()
         if self._page is not None:
             self._page.show(event)
-            return True
+            return is_ours
         mine = event.message.id if isinstance(event, ReplyFinished) else getattr(event, "message_id", "")
-        return mine != self._taken or isinstance(event, ReplyEmpty)
+        return is_ours and (mine != self._taken or isinstance(event, ReplyEmpty))
 
     def end(self) -> None:
         """All of them are over."""
@@ -80,6 +77,7 @@ class Several:
     # The page -----------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
+        self._opened = True
         ids = [started.message_id for started in self._started]
         self._page = SwipesScreen(ids, self._session.card.call_name, self._before())
         self._screen.app.push_screen(self._page, self._chosen)
@@ -88,11 +86,6 @@ class Several:
         """What the replies answer to."""
         parent = self._started[0].parent_id
         return self._session.tree[parent].text if parent is not None else ""
-
-    def _close(self) -> None:
-        if self._page is not None and self._page.is_current:
-            self._page.dismiss(None)
-        self._page = None
 
     def _chosen(self, message_id: str | None) -> None:
         """The page is closed: this one was taken, or all are kept as they are."""
