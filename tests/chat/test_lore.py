@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -282,3 +283,25 @@ def test_chance_in_keys_and_texts_is_the_same_whenever_it_is_asked(store: Store)
         fresh.options["lore"] = "cache-friendly"
         assert fresh.prompt().text == prompt == one.prompt().text
         list(one.reply())
+
+
+@pytest.mark.parametrize("way", ["faithful", "cache-friendly"])
+def test_a_prompt_changes_nothing_in_the_chat(store: Store, tmp_path: Path, way: str) -> None:
+    """Also one from which most of the chat had to leave."""
+    card = a_card(entry("tower", "word", sticky=4), mes_example="<START>\n{{char}}: " + "word " * 50)
+    one = session(store, card, *(["word " * 30] * 12), context=500, max_tokens=100, options={"lore": way})
+    for number in range(10):
+        one.say(f"{number} " + "word " * 20)
+        list(one.reply())
+    database = tmp_path / "data" / "chats.db"
+
+    def stored() -> list[str]:
+        with sqlite3.connect(database) as connection:
+            return list(connection.iterdump())
+
+    before, path, head = stored(), one.path(), one.tree.head
+    for mode in ("reply", "continue", "impersonate", "reply"):
+        prompt = one.prompt(mode)  # type: ignore[arg-type]
+        assert sum(prompt.tokens or ()) <= 400
+        assert [gone.kind for gone in prompt.dropped if gone.kind == "turn"]
+    assert (stored(), one.path(), one.tree.head) == (before, path, head)
