@@ -319,6 +319,29 @@ def test_the_shift_is_refused_in_a_sentence_where_a_model_cannot(pair: Pair) -> 
     pair.turn(HEADER + TURNS[0])
 
 
+def test_what_cannot_be_moved_is_not_moved(pair: Pair) -> None:
+    """Windows, states and positions of several axes: the approximate shift is refused, nothing changes."""
+    text = HEADER + "".join(TURNS)
+    pair.turn(text)
+    spans = [Span(text=HEADER + "".join(TURNS[4:]), trusted=True)]
+    with pytest.raises(EngineError, match="cannot move what it has read"):
+        pair.living.generate(spans, GREEDY, seed=1, max_tokens=1, shift=True).wait()
+    assert pair.turn(text).evaluated_tokens <= 2
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "gemma3"])
+def test_a_full_window_needs_no_checkpoints(engine: Engine, models: Path, kind: str) -> None:
+    loaded = engine.load(models / f"{kind}.gguf", full_window=True).wait()
+    assert not loaded.checkpoints
+    text = "".join(
+        f"On day {number} the sea was calm, and the lamp was lit at six. " for number in range(108)
+    )
+    reply(engine, text, 1)
+    edited = text.replace("On day 30 ", "On the day after that ")
+    behind = tokens(engine, edited[edited.index("On the day after") :])
+    assert reply(engine, edited, 1).evaluated_tokens <= behind + 2
+
+
 @pytest.mark.parametrize(
     ("kind", "said"), [("t5", "an encoder with a decoder (t5)"), ("dream", "a diffusion model (dream)")]
 )

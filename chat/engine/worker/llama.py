@@ -187,6 +187,7 @@ class Context:
         self.size = min(size, int(api.llama_n_ctx(self.handle)))
         self.cells = int(api.llama_n_ctx(self.handle))
         self.sequences = sequences
+        self._has_state = model.has_state
         self.checkpointed = model.has_state or (model.sliding_window > 0 and not full_window)
         """Whether going back needs a snapshot of the state."""
         self.batch_size = batch
@@ -271,8 +272,9 @@ class Context:
 
     @property
     def can_shift(self) -> bool:
-        """Whether tokens may be moved to other positions; decoding after a forbidden move would abort."""
-        return bool(api.llama_memory_can_shift(self._memory))
+        """Whether tokens may be moved to other positions; decoding after a forbidden move would abort. A
+        recurrent state could be told so, and would still hold all that was cut out."""
+        return bool(api.llama_memory_can_shift(self._memory)) and not self._has_state
 
     def shift(self, sequence: int, start: int, by: int) -> None:
         """Moves all tokens from a position on by so many; the keys are turned on the next decode."""
