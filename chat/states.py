@@ -7,6 +7,7 @@ else.
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 from chat.engine.shelf import Shelf
@@ -16,6 +17,9 @@ __all__ = ["IDLE_SECONDS", "SavedState", "shelf_of"]
 
 IDLE_SECONDS = 30.0
 """After the last reply, while nothing else is asked for."""
+
+IDLE_APART = 180.0
+"""Seconds between two savings of that kind, at least: a state may be a gigabyte, and a disk wears out."""
 
 IDLE_WITHIN = 15.0
 """Seconds that the saving may take then; what is asked for meanwhile has to wait."""
@@ -46,6 +50,7 @@ class SavedState:
         """Something was read or written since the last saving."""
         self._last: object = None
         self._said: set[str] = set()
+        self._saved_at = time.monotonic() - IDLE_APART
         self._timer: threading.Timer | None = None
         self._saving: threading.Thread | None = None
         self._left = False
@@ -79,7 +84,8 @@ class SavedState:
             if self._shelf is None or self._read_only or engine is None:
                 return
             self._new = True
-            self._timer = threading.Timer(IDLE_SECONDS, self._idle, (engine,))
+            wait = max(IDLE_SECONDS, self._saved_at + IDLE_APART - time.monotonic())
+            self._timer = threading.Timer(wait, self._idle, (engine,))
             self._timer.daemon = True
             self._timer.start()
 
@@ -119,7 +125,7 @@ class SavedState:
         shelf = self._shelf
         if not self._new or shelf is None or engine is None or engine.loaded is None:
             return
-        self._new = False
+        self._new, self._saved_at = False, time.monotonic()
         try:
             operation = engine.save_state(shelf.folder, self._chat, quota=shelf.limit, within=within)
         except EngineError:

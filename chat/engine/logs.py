@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from chat.files import make_private_folder
+
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
@@ -52,7 +54,7 @@ def claim_log(path: Path) -> ClaimedLog:
     """`path`, or `NAME-2.log` and so on where another program writes to it; mode 0600, turned over first
     where it has grown too large."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(path.parent)
         for candidate in _candidates(path):
             lock = _lock(candidate)
             if lock is None:

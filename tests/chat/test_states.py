@@ -109,6 +109,19 @@ def test_an_idle_chat_is_saved_and_a_busy_one_is_not(opened: Open, monkeypatch: 
     assert names(session, engine) == ["restore", "save"]  # nothing is new since
 
 
+def test_savings_while_idle_stand_apart(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "IDLE_SECONDS", 0.05)
+    engine = ScriptedEngine(ready=True)
+    session = opened(engine)
+    for _ in range(3):
+        a_turn(session)
+        time.sleep(0.4)
+    assert names(session, engine) == ["restore", "save"]
+    session.close()
+    session.saved.wait()
+    assert names(session, engine) == ["restore", "save", "save"]  # leaving does not wait
+
+
 def test_another_worker_and_other_adapters_need_it_again(opened: Open) -> None:
     engine = ScriptedEngine(ready=True)
     session = opened(engine)

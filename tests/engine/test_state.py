@@ -112,7 +112,7 @@ def test_the_same_prompt_again_reads_one_token(start: Start, states: Path) -> No
 def test_only_the_owner_can_read_it(start: Start, states: Path) -> None:
     file = left(start(), states)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert states.stat().st_mode & 0o777 == 0o700
+    assert [folder.stat().st_mode & 0o777 for folder in (states, states.parent)] == [0o700, 0o700]
     assert all(one.stat().st_mode & 0o077 == 0 for one in states.iterdir())
 
 

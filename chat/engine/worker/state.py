@@ -29,6 +29,7 @@ from chat.engine.worker.statefile import (
     record_of,
 )
 from chat.engine.worker.statekey import StateKey
+from chat.files import make_private_folder
 
 __all__ = ["States"]
 
@@ -72,7 +73,7 @@ class States:
         try:
             key = self._key.values()
             file = shelf.file(request.chat, self._key.digest(key))
-            shelf.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(shelf.folder)
             skipped = self._why_not(shelf, file, sequence, size, request.within)
             if not skipped and not shelf.make_room(size, file):
                 skipped = "quota"
