@@ -319,6 +319,17 @@ def test_the_shift_is_refused_in_a_sentence_where_a_model_cannot(pair: Pair) -> 
     pair.turn(HEADER + TURNS[0])
 
 
+def test_the_next_turns_of_a_full_context_are_prepared_beside(pair: Pair) -> None:
+    """What comes when the oldest turns leave is read into a second sequence, and is exact."""
+    pair.turn(HEADER + "".join(TURNS))
+    prompt = HEADER + "".join(TURNS[3:])
+    prepared = pair.living.prepare([Span(text=prompt, trusted=True)], "next").wait()
+    assert prepared.whole
+    assert pair.turn(HEADER + "".join(TURNS)).evaluated_tokens <= 2
+    line = TURNS[0]
+    assert pair.turn(prompt + line).evaluated_tokens <= tokens(pair.living, line) + 4
+
+
 def test_what_cannot_be_moved_is_not_moved(pair: Pair) -> None:
     """Windows, states and positions of several axes: the approximate shift is refused, nothing changes."""
     text = HEADER + "".join(TURNS)
