@@ -214,7 +214,8 @@ def _control(body: list[_Node], root: bool) -> None:
                 _cut_end(body, index)
             if closing:
                 _cut_start(body, index + 1)
-                if len(node.branches) <= 2:
+                # What follows an `else if` is a block within the block to Handlebars, which keeps its blanks.
+                if not any(branch.name for branch in node.branches[1:]):
                     _cut_end(last, len(last))
 
 
@@ -237,8 +238,10 @@ def _line_begins(body: list[_Node], index: int, root: bool) -> bool:
     if index == 0:
         return root
     before = body[index - 1]
-    start = r"(^|\n)" if root and index == 1 else r"\n"
-    return isinstance(before, _Text) and re.search(start + r"\s*?\Z", before.original) is not None
+    if not isinstance(before, _Text):
+        return False
+    blanks = before.original[len(before.original.rstrip()) :]
+    return "\n" in blanks or (root and index == 1 and blanks == before.original)
 
 
 def _line_ends(body: list[_Node], index: int, root: bool) -> bool:
@@ -246,8 +249,10 @@ def _line_ends(body: list[_Node], index: int, root: bool) -> bool:
     if index + 1 >= len(body):
         return root
     after = body[index + 1]
-    end = r"\s*?(\r?\n|\Z)" if root and index + 2 >= len(body) else r"\s*?\r?\n"
-    return isinstance(after, _Text) and re.match(end, after.original) is not None
+    if not isinstance(after, _Text):
+        return False
+    blanks = after.original[: len(after.original) - len(after.original.lstrip())]
+    return "\n" in blanks or (root and index + 2 >= len(body) and blanks == after.original)
 
 
 def _cut_start(body: list[_Node], index: int, *, everything: bool = False) -> None:

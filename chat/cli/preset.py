@@ -71,8 +71,10 @@ def import_(paths: tuple[Path, ...], id: str | None, as_json: bool) -> None:
     """
     from chat.cli.preset_import import TooMany, import_presets
 
-    if id is not None and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", id):
-        raise click.UsageError(f"--as {id!r}: an id is lower-case letters, digits, dots and dashes")
+    if id is not None and not re.fullmatch(r"[a-z0-9](?:[a-z0-9._-]{0,58}[a-z0-9_])?", id):
+        raise click.UsageError(
+            f"--as {id[:70]!r}: an id is at most 60 lower-case letters, digits, dots and dashes"
+        )
     library = _library()
     try:
         rows = import_presets(
@@ -84,9 +86,8 @@ def import_(paths: tuple[Path, ...], id: str | None, as_json: bool) -> None:
         write_json([row.values() for row in rows])
     else:
         _write_rows(rows)
-    for row in rows:
-        if row.error is not None:
-            warn(row.error)
+    for problem in dict.fromkeys(row.error for row in rows if row.error is not None):
+        warn(problem)
     if any(row.error is not None for row in rows):
         raise click.exceptions.Exit(1)
 

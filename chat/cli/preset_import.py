@@ -73,7 +73,8 @@ def import_presets(
     ids = [wanted] if wanted else format_ids([part.name for part in samplings], shipped[1])
     for part, id in zip(samplings, ids, strict=False):
         rows.append(_sampling_row(part, id, folder / "samplings"))
-    return rows + _left_over(left, any(row.error is None for row in rows))
+    taken = {part.name.casefold() for files in formats for part in files.parts()}
+    return rows + _left_over(left, any(row.error is None for row in rows), taken)
 
 
 def _files(path: Path) -> Iterator[tuple[Path, str]]:
@@ -102,9 +103,9 @@ def _format_rows(files: FormatFiles, id: str, folder: Path) -> list[Row]:
     parts = files.parts()
     try:
         document, notes = format_document(files, id)
+        notes += _stored(document, folder / f"{id}.yaml", parts[0].origin)
     except PresetError as error:
         return [Row(part.origin, part.kind, None, part.name, error=str(error)) for part in parts]
-    notes += _stored(document, folder / f"{id}.yaml")
     rows = [Row(part.origin, part.kind, id, part.name) for part in parts]
     rows[0].warnings = notes
     return rows
@@ -112,13 +113,21 @@ def _format_rows(files: FormatFiles, id: str, folder: Path) -> list[Row]:
 
 def _sampling_row(part: Part, id: str, folder: Path) -> Row:
     document, notes = sampling_document(part.document, id, part.name)
-    notes += _stored(document, folder / f"{id}.yaml")
+    try:
+        notes += _stored(document, folder / f"{id}.yaml", part.origin)
+    except PresetError as error:
+        return Row(part.origin, part.kind, None, part.name, error=str(error))
     return Row(part.origin, part.kind, id, part.name, notes)
 
 
-def _stored(document: dict[str, Any], file: Path) -> list[str]:
-    """Writes a preset; what stood in its place is kept beside it."""
+def _stored(document: dict[str, Any], file: Path, origin: str) -> list[str]:
+    """Writes a preset; what stood in its place is kept beside it. Raises PresetError for what is too long to
+    be read again."""
     data = yaml_text(document).encode("utf-8")
+    if len(data) > LARGEST:
+        raise PresetError(
+            f"{origin}: written as YAML it has {len(data)} bytes, {LARGEST} at most can be read"
+        )
     make_private_folder(file.parent)
     notes = []
     if file.is_file() and (former := file.read_bytes()) != data:
@@ -129,14 +138,16 @@ def _stored(document: dict[str, Any], file: Path) -> list[str]:
     return notes
 
 
-def _left_over(parts: Iterable[Part], imported: bool) -> list[Row]:
-    """System prompts that no format took."""
+def _left_over(parts: Iterable[Part], imported: bool, taken: set[str]) -> list[Row]:
+    """System prompts that no format took. `taken`: the names of the presets that became formats."""
     why = "a system prompt is a part of a format: give it together with its instruct or context file"
     rows = []
     for part in parts:
         row = Row(part.origin, part.kind, None, part.name)
         if imported:
-            row.warnings = [f"not used: no instruct or context file is called {part.name!r}"]
+            another = part.name.casefold() in taken
+            reason = "another system prompt" if another else "no instruct or context file"
+            row.warnings = [f"not used: {reason} is called {part.name!r}"]
         else:
             row.error = f"{part.origin}: {why}"
         rows.append(row)

@@ -21,6 +21,9 @@ Kind = Literal["instruct", "context", "sysprompt", "sampling"]
 LARGEST = 1_000_000
 """Bytes; a preset is a few thousand."""
 
+LONGEST = 200_000
+"""Characters of all texts of an instruct, context or sysprompt preset."""
+
 DEEPEST = 50
 
 _BUNDLE: dict[str, Kind] = {
@@ -41,6 +44,7 @@ _SAMPLERS = {
     "sampler_order",
     "temperature",
 }
+_FILLED_BY_KOBOLDCPP = re.compile(r"\{\{\[(?:INPUT|OUTPUT|SYSTEM)(?:_END)?\]\}\}")
 _NOT_ID = re.compile(r"[^a-z0-9.]+")
 
 
@@ -54,6 +58,8 @@ class Part:
     origin: str
     """The file, for messages."""
     document: dict[str, Any]
+    beside: tuple[str, ...] = ()
+    """What else a master export holds that is no part of a format or sampling."""
 
 
 @dataclass
@@ -87,10 +93,17 @@ def read_parts(data: bytes, origin: str, stem: str) -> list[Part]:
     inside = {kind: document[key] for key, kind in _BUNDLE.items() if isinstance(document.get(key), dict)}
     own = _kind(document)
     if inside and own is None:
-        return [Part(kind, _name(held, stem), origin, held) for kind, held in inside.items()]
-    if own is None:
+        beside = tuple(key for key, held in document.items() if key not in _BUNDLE and held)
+        parts = [Part(kind, _name(held, stem), origin, held, beside) for kind, held in inside.items()]
+    elif own is None:
         raise PresetError(f"{origin}: {_what_else(document)}")
-    return [Part(own, _name(document, stem), origin, document)]
+    else:
+        parts = [Part(own, _name(document, stem), origin, document)]
+    for part in parts:
+        length = sum(len(value) for value in part.document.values() if isinstance(value, str))
+        if part.kind != "sampling" and length > LONGEST:
+            raise PresetError(f"{origin}: {length} characters are no {part.kind} preset")
+    return parts
 
 
 def _document(data: bytes, origin: str) -> dict[str, Any]:
@@ -136,6 +149,8 @@ def _what_else(document: dict[str, Any]) -> str:
         return "a chat-completion preset, for web services; give instruct, context or textgen files"
     if "entries" in document:
         return "a lorebook, not a preset"
+    if {"prefix", "suffix", "separator"} <= document.keys():
+        return "a reasoning preset: thoughts are found by their own markers, nothing is taken over"
     if "spec" in document or "first_mes" in document:
         return "a card, not a preset; use `rpchat card import`"
     return "not a preset of SillyTavern's (instruct, context, sysprompt, textgen, KoboldAI)"
@@ -204,15 +219,14 @@ def _fill(formats: list[FormatFiles], parts: Iterable[Part]) -> None:
 
 
 def _by_name(pile: _Pile) -> Iterator[FormatFiles]:
-    contexts = {part.name.casefold(): part for part in pile.context}
-    instructs = {part.name.casefold() for part in pile.instruct}
+    contexts, instructs = _named(pile.context), _named(pile.instruct)
     only = pile.context[0] if len(pile.context) == 1 else None
     only = None if only is None or only.name.casefold() in instructs else only
     one = pile.instruct[0] if len(pile.instruct) == 1 else None
     one = None if one is None or one.name.casefold() in contexts else one
     used: set[int] = set()
     for part in pile.instruct if one is None or not pile.context else ():
-        context = contexts.get(part.name.casefold()) or only
+        context = _fellow(part, instructs, contexts) or only
         if context is not None:
             used.add(id(context))
         yield FormatFiles(part.name, part, context)
@@ -221,9 +235,24 @@ def _by_name(pile: _Pile) -> Iterator[FormatFiles]:
             yield FormatFiles(context.name, one, context)
 
 
+def _named(parts: Iterable[Part]) -> dict[str, list[Part]]:
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        found.setdefault(part.name.casefold(), []).append(part)
+    return found
+
+
+def _fellow(part: Part, same: dict[str, list[Part]], others: dict[str, list[Part]]) -> Part | None:
+    """The other kind's preset of the same name; where several have one name, in their order."""
+    name = part.name.casefold()
+    number = next(n for n, held in enumerate(same[name]) if held is part)
+    found = others.get(name)
+    return found[min(number, len(found) - 1)] if found else None
+
+
 def _with_system_prompts(formats: Sequence[FormatFiles], prompts: Sequence[Part]) -> list[Part]:
     """Gives each format the system prompt of its name, or the only one there is; returns the others."""
-    named = {part.name.casefold(): part for part in prompts}
+    named = _named(prompts)
     names_of = [_names_of(files) for files in formats]
     only = prompts[0] if len(prompts) == 1 else None
     if only is not None and len(formats) > 1 and any(only.name.casefold() in names for names in names_of):
@@ -232,7 +261,9 @@ def _with_system_prompts(formats: Sequence[FormatFiles], prompts: Sequence[Part]
     for files, names in zip(formats, names_of, strict=True):
         if files.sysprompt is not None:
             continue
-        found = next((named[name] for name in names if name in named), only)
+        waiting = next((named[name] for name in names if name in named), [only] if only else [])
+        # Of several with one name each format takes the next; the last one serves those that follow.
+        found = next((part for part in waiting if id(part) not in used), waiting[-1] if waiting else None)
         if found is not None:
             files.sysprompt = found
             used.add(id(found))
@@ -266,8 +297,15 @@ def format_document(files: FormatFiles, id: str) -> tuple[dict[str, Any], list[s
         notes.append("no context file was given: the parts of the prompt stand on lines of their own")
     if not settings.system_prompt:
         notes.append("no system prompt was given: only a card's own is sent")
+    sequences = " ".join(text for text in (instruct or {}).values() if isinstance(text, str))
+    if filled := _FILLED_BY_KOBOLDCPP.search(sequences):
+        notes.append(
+            f"{filled[0]} is filled in by KoboldCpp alone and stays as it is: use the model's own format"
+        )
+    if beside := next((part.beside for part in files.parts() if part.beside), ()):
+        notes.append(f"left out: {', '.join(beside[:6])} of the same file, no part of a format here")
     if context is not None and context.get("trim_sentences"):
-        notes.append("trim_sentences is kept in the file and has no effect here yet")
+        notes.append("trim_sentences is a setting of the chat here: --set trim_sentences=on")
     if instruct is not None and instruct.get("activation_regex"):
         notes.append("activation_regex is kept in the file; models choose their format by rpchat's own rules")
     sources = ", ".join(f"{part.kind} {part.name!r}" for part in files.parts())

@@ -148,7 +148,7 @@ class _Staging:
             place: Place = "last" if number == last_user else "first" if number == 0 and whole else ""
             said.append(Block(line.kind, line.turn, self.messages.finished(line, place)))
         if turns.enabled and turns.user_alignment_message and not (chat and chat[0].role == "user"):
-            result.append(Block("header", segments=self._alignment()))
+            said.insert(0, Block("header", segments=self._alignment()))
         last = self.history[-1] if self.mode == "continue" else None
         if said and last is None and (turns.wrap or not turns.enabled):
             said[-1].segments = without_last_break(said[-1].segments)

@@ -156,6 +156,8 @@ def test_a_shipped_id_is_not_taken(rpchat: Rpchat, tmp_path: Path) -> None:
     [
         (["preset", "import"], 2, "Missing argument"),
         (["preset", "import", "{files}", "--as", "Not An Id"], 2, "--as"),
+        (["preset", "import", "{files}", "--as", "../x"], 2, "--as"),
+        (["preset", "import", "{files}", "--as", "x" * 300], 2, "at most 60"),
         (["preset", "import", "{files}", "{other}", "--as", "x"], 2, "names one preset"),
         (["preset", "import", "{files}/nowhere.json"], 1, "no such file or folder"),
         (["preset", "import", "{empty}"], 1, "no .json or .settings file"),
@@ -169,12 +171,98 @@ def test_errors_are_one_line(
 ) -> None:
     (tmp_path / "empty").mkdir()
     other = written(tmp_path / "other", i={**INSTRUCT, "name": "B"}, c={**CONTEXT, "name": "B"})
-    bad = written(tmp_path / "bad", c={**CONTEXT, "story_string": "{{#if x}}"}) / "c.json"
+    bad = written(tmp_path / "bad", i=INSTRUCT, s=SYSPROMPT, c={**CONTEXT, "story_string": "{{#if x}}"})
     places = {"files": files, "other": other, "empty": tmp_path / "empty", "bad": bad}
     answer = rpchat(*(argument.format(**places) for argument in arguments))
     assert (answer.status, answer.out) == (status, "")
     assert line in answer.err
     assert answer.err.count("\n") == 1
+
+
+def test_several_files_of_one_name_are_paired_in_their_order(rpchat: Rpchat, tmp_path: Path) -> None:
+    written(tmp_path / "1", i=INSTRUCT, c=CONTEXT, s=SYSPROMPT)
+    written(tmp_path / "2", i={**INSTRUCT, "wrap": False}, c={**CONTEXT, "chat_start": "Go"})
+    written(
+        tmp_path / "3", i={**INSTRUCT, "name": "Else"}, s=SYSPROMPT, t={"name": "Wrapped", "content": "T"}
+    )
+    answer = rpchat("preset", "import", tmp_path)
+    assert answer.status == 0
+    assert [line.split()[1] for line in answer.out.splitlines()] == ["wrapped", "wrapped-2", "else"]
+    assert f"{tmp_path}/3/t.json: not used: another system prompt is called 'Wrapped'\n" in answer.err
+    first, second = (rpchat("preset", "export", id).json for id in ("wrapped", "wrapped-2"))
+    assert (first["instruct"]["wrap"], first["context"]["chat_start"]) == (True, "***")
+    assert (second["instruct"]["wrap"], second["context"]["chat_start"]) == (False, "Go")
+
+
+def test_what_else_a_master_export_holds_is_said(rpchat: Rpchat, tmp_path: Path) -> None:
+    bundle = {"instruct": INSTRUCT, "context": CONTEXT, "sysprompt": SYSPROMPT, "preset": TEXTGEN}
+    beside = {"reasoning": {"prefix": "<think>"}, "srw": {"value": "Sure"}, "extensions": {}}
+    written(tmp_path, m={**bundle, **beside})
+    answer = rpchat("preset", "import", tmp_path / "m.json")
+    assert answer.status == 0
+    assert "wrapped: left out: reasoning, srw of the same file, no part of a format here\n" in answer.err
+    assert rpchat("preset", "export", "wrapped").json == {
+        kind: bundle[kind] for kind in ("instruct", "context", "sysprompt")
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        (
+            {**INSTRUCT, "input_sequence": "{{[INPUT]}}"},
+            "wrapped: {{[INPUT]}} is filled in by KoboldCpp alone",
+        ),
+        ({**CONTEXT, "trim_sentences": True}, "--set trim_sentences=on"),
+    ],
+)
+def test_what_is_not_the_same_here_is_said(
+    rpchat: Rpchat, tmp_path: Path, document: dict[str, Any], said: str
+) -> None:
+    written(tmp_path, a=document)
+    answer = rpchat("preset", "import", tmp_path / "a.json")
+    assert answer.status == 0
+    assert said in answer.err
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [
+        ("../../../../outside", "outside"),
+        ("/etc/passwd", "etc-passwd"),
+        ("..", "preset"),
+        ("C:\\Windows\\x", "c-windows-x"),
+        ("a\x00b\n\x1b[31m", "a-b-31m"),
+        ("x" * 300, "x" * 60),
+        ("Wrapped.yaml", "wrapped.yaml"),
+    ],
+)
+def test_a_name_stays_in_the_presets_folder(
+    rpchat: Rpchat, tmp_path: Path, home: Path, name: str, id: str
+) -> None:
+    written(tmp_path / "in", a={**INSTRUCT, "name": name}, t={**TEXTGEN, "name": name})
+    before = set(tmp_path.rglob("*"))
+    answer = rpchat("preset", "import", tmp_path / "in", "--json")
+    assert {row["id"] for row in answer.json} == {id}
+    made = {f for f in set(tmp_path.rglob("*")) | set(home.rglob("*")) if f.is_file() and f not in before}
+    presets = home / "presets"
+    assert {f for f in made if f.suffix == ".yaml"} == {
+        presets / "formats" / f"{id}.yaml",
+        presets / "samplings" / f"{id}.yaml",
+    }
+    assert rpchat("preset", "export", id).json["instruct"] == {**INSTRUCT, "name": name}
+
+
+def test_what_could_not_be_read_again_is_not_written(rpchat: Rpchat, tmp_path: Path, home: Path) -> None:
+    deep: object = [1] * 20_000
+    for _ in range(40):
+        deep = {"in": deep}
+    written(tmp_path, big={**TEXTGEN, "mine": deep})
+    answer = rpchat("preset", "import", tmp_path / "big.json")
+    assert answer.status == 1
+    assert answer.err.count("\n") == 1
+    assert "big.json: written as YAML it has" in answer.err
+    assert not (home / "presets" / "samplings").exists() or not list((home / "presets").rglob("*.yaml"))
 
 
 # Export -------------------------------------------------------------------------------------------------

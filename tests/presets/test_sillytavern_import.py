@@ -90,6 +90,8 @@ def test_a_master_export_holds_several() -> None:
         (b'{"story_string": ' + b"[" * 100 + b"]" * 100 + b"}", "more than 50 deep"),
         (b'{"story_string": ' + b"[" * 200_000, "not JSON"),
         (b" " * 2_000_000, "2000000 bytes is no preset"),
+        (b'{"story_string": "' + b"x" * 300_000 + b'"}', "300000 characters are no context preset"),
+        (b'{"name": "D", "prefix": "a", "suffix": "b", "separator": ""}', "a reasoning preset"),
     ],
 )
 def test_a_bad_file_is_refused_in_one_line(data: bytes, problem: str) -> None:
@@ -272,6 +274,17 @@ def test_a_format_carries_its_name_rule() -> None:
     assert format.turns.user.prefix == "IN\n"
 
 
+INSTRUCT_KEYS = (
+    *("input_sequence", "output_sequence", "input_suffix", "output_suffix", "system_sequence"),
+    *("first_output_sequence", "last_output_sequence", "stop_sequence", "separator_sequence", "wrap"),
+    *("macro", "names", "names_behavior", "names_force_groups", "user_alignment_message", "skip_examples"),
+    *("story_string_prefix", "system_sequence_prefix", "activation_regex", "system_prompt", "name"),
+)
+CONTEXT_KEYS = (
+    *("story_string", "chat_start", "example_separator", "use_stop_strings", "allow_jailbreak", "name"),
+    *("story_string_position", "story_string_depth", "story_string_role", "custom_stopping_strings"),
+    *("single_line", "always_force_name2", "names_as_stop_strings", "trim_sentences"),
+)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
@@ -302,6 +315,30 @@ def test_files_come_out_as_they_went_in(
     assert documents == {"instruct": instruct, "context": context}
     assert not notes
     assert prompt_of(format)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.sampled_from([*INSTRUCT_KEYS, "from_the_future"]), VALUES),
+    st.dictionaries(st.sampled_from(CONTEXT_KEYS), VALUES),
+    st.dictionaries(st.sampled_from(["name", "content", "post_history"]), VALUES),
+    st.sampled_from(["reply", "continue", "impersonate"]),
+)
+def test_values_of_wrong_types_are_no_trouble(
+    way: dict[str, Any], frame: dict[str, Any], system: dict[str, Any], mode: Mode
+) -> None:
+    problem, notes = "", list[str]()
+    documents = {**way, "input_sequence": way.get("input_sequence", "IN")}, {"story_string": 7, **frame}
+    try:
+        parts = parts_of(*documents, *([{**system, "content": "S"}] if system else []))
+        [files] = grouped(parts)[0]
+        document, notes = format_document(files, "own")
+    except PresetError as error:
+        problem = str(error)
+    assert all("\n" not in line for line in [problem, *notes])
+    if problem:
+        return
+    assert prompt_of(PromptFormat.model_validate(document), mode)
 
 
 def test_a_file_of_strange_characters_is_written_and_read() -> None:
