@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from chat.cli.checks import Check
 from chat.engine.machine import free_memory
-from chat.engine.planning import Machine, Plan, PlanError, Wanted, make_plan
+from chat.engine.plan import Machine, Plan, Wanted
+from chat.engine.planning import PlanError, make_plan
 from chat.launch import Launch
 from chat.loading import LoadChoices, load_choices
 from chat.models import ModelError, choose_model

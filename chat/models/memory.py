@@ -7,7 +7,8 @@ from typing import Literal
 
 from chat.engine.machine import free_memory
 from chat.engine.needs import Needs
-from chat.engine.planning import USUAL_CONTEXT, Machine, Plan, Wanted, make_plan
+from chat.engine.plan import Machine, Plan, Wanted
+from chat.engine.planning import USUAL_CONTEXT, make_plan
 
 __all__ = ["Fit", "fit", "free_memory"]
 

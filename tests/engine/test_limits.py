@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from chat.engine.client import Engine, EngineError
-from chat.engine.planning import GpuMemory, Machine, Plan, Share
+from chat.engine.plan import GpuMemory, Machine, Plan, Share
 from chat.engine.protocol import Load, Span
 from chat.engine.worker import loading, offload
 from chat.engine.worker.remembered import known_limit, remember_limit

@@ -12,17 +12,8 @@ from hypothesis import strategies as st
 
 from chat.engine.machine import available_threads, writing_threads
 from chat.engine.needs import CACHE_BYTES, Needs, needs_of
-from chat.engine.planning import (
-    MARGIN,
-    USUAL_CONTEXT,
-    GpuMemory,
-    Machine,
-    Plan,
-    PlanError,
-    Wanted,
-    lesser_plan,
-    make_plan,
-)
+from chat.engine.plan import MARGIN, GpuMemory, Machine, Plan, Wanted
+from chat.engine.planning import USUAL_CONTEXT, PlanError, lesser_plan, make_plan
 from chat.engine.protocol import Device
 from chat.gguf import GGUFHeader, Tensor, Value
 

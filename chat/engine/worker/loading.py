@@ -11,7 +11,8 @@ from pathlib import Path
 
 from chat.engine.machine import available_threads, writing_threads
 from chat.engine.needs import BATCH, Needs, needs_of
-from chat.engine.planning import Machine, Plan, PlanError, Wanted, lesser_plan, make_plan
+from chat.engine.plan import Machine, Plan, Wanted
+from chat.engine.planning import PlanError, lesser_plan, make_plan
 from chat.engine.protocol import Adapter, Load, Loaded
 from chat.engine.worker import log, offload
 from chat.engine.worker.adapters import AdapterError, Adapters

@@ -10,7 +10,7 @@ import llama_cpp.llama_cpp as api
 from llama_cpp._ggml import libggml
 
 from chat.engine.machine import free_memory
-from chat.engine.planning import Machine
+from chat.engine.plan import Machine
 from chat.engine.protocol import Device
 
 __all__ = ["devices", "experts_in_main_memory", "machine"]

@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from chat.engine.planning import Machine
+from chat.engine.plan import Machine
 from chat.engine.protocol import Load
 from chat.files import make_private_folder, write_atomically
 

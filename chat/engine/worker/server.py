@@ -12,7 +12,7 @@ import llama_cpp
 import llama_cpp.llama_cpp as api
 
 from chat.engine.costs import memory_peak
-from chat.engine.planning import Plan
+from chat.engine.plan import Plan
 from chat.engine.protocol import (
     Adapt,
     Adapted,
