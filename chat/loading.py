@@ -13,9 +13,12 @@ from chat.settings import Settings, SettingsError
 if TYPE_CHECKING:
     from chat.engine.surface import GpuLayers
 
-__all__ = ["LoadChoices", "load_choices", "remember_adapters", "settled_adapters"]
+__all__ = ["PLANS_FILE", "LoadChoices", "load_choices", "remember_adapters", "settled_adapters"]
 
 QUANTIZED = ("q8_0", "q4_0")
+
+PLANS_FILE = "plans.json"
+"""In the cache folder: what loading needed where the first plan had failed."""
 
 
 class LoadChoices(TypedDict):

@@ -19,7 +19,7 @@ from cards.library import CardLibrary
 from chat.engine.shelf import Shelf
 from chat.files import make_private_folder
 from chat.launch import Launch
-from chat.loading import load_choices
+from chat.loading import PLANS_FILE, load_choices
 from chat.models import ModelChoice, ModelError, choose_model, settled_match
 from chat.settings import Folders, ModelOverride, Settings, SettingsError, reason
 from chat.states import SavedState, shelf_of
@@ -282,7 +282,7 @@ class Opening:
             make_private_folder(self.folders.logs)
         except OSError as error:
             raise _unwritable(self.folders.logs, error) from error
-        engine = Engine(self.folders.worker_log, self.folders.cache / "plans.json")
+        engine = Engine(self.folders.worker_log, self.folders.cache / PLANS_FILE)
         engine.start()
         return engine
 

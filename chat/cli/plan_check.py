@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chat.cli.checks import Check
 from chat.engine.machine import free_memory
 from chat.engine.plan import Machine, Plan, Wanted
 from chat.engine.planning import PlanError, make_plan
+from chat.engine.protocol import Load
+from chat.engine.remembered import known_limit
 from chat.launch import Launch
-from chat.loading import LoadChoices, load_choices
+from chat.loading import PLANS_FILE, LoadChoices, load_choices
 from chat.models import ModelError, choose_model
 from chat.settings import SettingsError
 from presets.errors import PresetError
@@ -42,7 +45,9 @@ def check_plan(build: Build | None, settings: Settings | None, ref: str | None =
             return PlanAnswer()
         choices = load_choices(Launch(), settings, choice.path)
         devices = build.devices if build is not None and build.supports_gpu_offload else []
-        plan = make_plan(choice.file.needs, Machine.of(free_memory(), devices), _wanted(choices))
+        machine = Machine.of(free_memory(), devices)
+        wanted = _wanted(choices, _known_limit(settings, choice.path, choices, machine))
+        plan = make_plan(choice.file.needs, machine, wanted)
     except (ModelError, PresetError) as error:
         return PlanAnswer((Check("FAIL" if ref else "note", str(error)),))
     except (SettingsError, PlanError) as error:
@@ -75,7 +80,15 @@ def plan_values(plan: Plan | None) -> dict[str, Any] | None:
     }
 
 
-def _wanted(choices: LoadChoices) -> Wanted:
+def _known_limit(settings: Settings, model: Path, choices: LoadChoices, machine: Machine) -> int | None:
+    """What an earlier run has learned of these devices, as the worker asks for it."""
+    if choices["gpu_layers"] != "auto" or not machine.gpus:
+        return None
+    plans = settings.folders.cache / PLANS_FILE
+    return known_limit(Load(id=0, path=str(model), plans=str(plans), **choices), machine)
+
+
+def _wanted(choices: LoadChoices, limit: int | None) -> Wanted:
     layers = choices["gpu_layers"]
     return Wanted(
         context=choices["context"],
@@ -83,6 +96,7 @@ def _wanted(choices: LoadChoices) -> Wanted:
         cache_type=choices["cache_type"],
         flash_attention=choices["flash_attention"],
         full_window=choices["full_window"],
+        gpu_limit=limit,
     )
 
 

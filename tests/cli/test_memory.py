@@ -13,9 +13,10 @@ import yaml
 from chat import models
 from chat.adapters import AdapterTextError, adapter_of, adapter_text
 from chat.cli.plan_check import check_plan, plan_values
-from chat.engine.protocol import Adapter, Build, Device
+from chat.engine.protocol import Adapter, Build, Device, Load
+from chat.engine.remembered import remember_limit
 from chat.launch import Launch
-from chat.loading import load_choices, remember_adapters, settled_adapters
+from chat.loading import PLANS_FILE, load_choices, remember_adapters, settled_adapters
 from chat.settings import Folders, Settings, SettingsError
 
 Rpchat = Callable[..., Any]
@@ -70,6 +71,22 @@ def test_doctor_plans_for_a_named_model_and_for_gpus(rpchat: Rpchat, home: Path)
     assert values["gpus"][0]["free"] == 1_600_000_000
     json.dumps(values)
     assert check_plan(build(), None).checks == ()
+
+
+def test_doctor_knows_what_loading_has_learned(home: Path) -> None:
+    settings = Settings(Folders.find(home))
+    devices = build(1.9)
+    whole = check_plan(devices, settings).plan
+    demo = models.demo_model()
+    assert whole is not None
+    assert demo is not None
+    asked = load_choices(Launch(), settings, demo)
+    plans = settings.folders.cache / PLANS_FILE
+    request = Load(id=0, path=str(demo), plans=str(plans), **asked)
+    remember_limit(request, whole.machine, whole.gpu_bytes - 1)
+    smaller = check_plan(devices, settings).plan
+    assert smaller is not None
+    assert smaller.gpu_bytes < whole.gpu_bytes
 
 
 def test_doctor_says_when_settings_exclude_each_other(rpchat: Rpchat, home: Path) -> None:

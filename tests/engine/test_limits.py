@@ -11,8 +11,8 @@ import pytest
 from chat.engine.client import Engine, EngineError
 from chat.engine.plan import GpuMemory, Machine, Plan, Share
 from chat.engine.protocol import Load, Span
+from chat.engine.remembered import known_limit, remember_limit
 from chat.engine.worker import loading, offload
-from chat.engine.worker.remembered import known_limit, remember_limit
 from presets.sampling import Sampling
 
 GB = 10**9

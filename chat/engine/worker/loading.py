@@ -14,11 +14,11 @@ from chat.engine.needs import BATCH, Needs, needs_of
 from chat.engine.plan import Machine, Plan, Wanted
 from chat.engine.planning import PlanError, lesser_plan, make_plan
 from chat.engine.protocol import Adapter, Load, Loaded
+from chat.engine.remembered import known_limit, remember_limit
 from chat.engine.worker import log, offload
 from chat.engine.worker.adapters import AdapterError, Adapters
 from chat.engine.worker.causes import LoadError, cannot_write, check_file, load_error, refused_cache
 from chat.engine.worker.llama import Context, Model
-from chat.engine.worker.remembered import known_limit, remember_limit
 from chat.engine.worker.tokens import Vocabulary
 from chat.gguf import GGUFError, GGUFHeader, read_header
 
