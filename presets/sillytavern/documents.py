@@ -37,6 +37,10 @@ _MARKER = re.compile(
 )
 
 
+_ROLE_TOKEN = re.compile(r"<\|(?!begin)[^|<>\s]+\|>|<(?:start|end)_of_turn>|\[/?INST\]")
+_PLAIN_ROLE = re.compile(r"<\|(?:system|user|assistant|model|observation|end|endoftext)\|>")
+
+
 @dataclass(frozen=True, slots=True)
 class Instruct:
     """How turns are written. `enabled` False: instruct mode is off, turns are `Name: text` lines."""
@@ -179,6 +183,12 @@ def schema_notes(instruct: Document | None, context: Document | None) -> list[st
             "the story string brings its own role tokens (context of 1.13.2 or older) and the instruct "
             "preset (1.13.3 or newer) wraps it again: the story string's own are kept, the wrap is left out"
         ]
+    own, brought = _families(*(value for value in instruct.values())), _families(story)
+    if own and brought and not own & brought:
+        return [
+            f"the story string brings role tokens of another format ({', '.join(sorted(brought))}) than the "
+            f"instruct preset ({', '.join(sorted(own))}): take both files from one format"
+        ]
     old_wrap = _text(instruct, "system_sequence_prefix") + "\n" + _text(instruct, "system_sequence_suffix")
     if not is_new_instruct(instruct) and _shares_markers(old_wrap, story):
         return [
@@ -194,6 +204,12 @@ def schema_notes(instruct: Document | None, context: Document | None) -> list[st
             "take both files from one version"
         ]
     return []
+
+
+def _families(*texts: object) -> set[str]:
+    """The role tokens in texts; those of plain words (`<|user|>`, `<|system|>` ...) count as one."""
+    found = {marker for text in texts if isinstance(text, str) for marker in _ROLE_TOKEN.findall(text)}
+    return {"<|user|>" if _PLAIN_ROLE.fullmatch(marker) else marker for marker in found}
 
 
 def _shares_markers(one: str, other: str) -> bool:

@@ -229,6 +229,19 @@ NEW_WRAP = {"story_string_prefix": "<|im_start|>system", "story_string_suffix": 
             "<|im_start|>system\nD<|im_end|>\n<|im_start|>user\n",
             "both are written",
         ),
+        # Files of two model families.
+        (
+            {**CHATML, "input_sequence": "[INST]", "output_sequence": "[/INST]", "system_sequence": ""},
+            OLD_STORY,
+            "<|im_start|>system\nD<|im_end|>\n[INST]\n",
+            "of another format",
+        ),
+        (
+            {**CHATML, "system_sequence": "", "input_sequence": "<|user|>", "output_sequence": "<|model|>"},
+            {**OLD_STORY, "story_string": "<|system|>{{description}}"},
+            "<|system|>D\n<|user|>\n",
+            None,
+        ),
     ],
 )
 def test_schemas_that_do_not_fit_are_explained(
@@ -433,6 +446,8 @@ def test_a_textgen_file_becomes_a_sampling(document: dict[str, Any], values: dic
     [
         ({"temp": 1, "top_k": 0, "guidance_scale": 1.5}, "guidance_scale 1.5"),
         ({"temp": 1, "top_k": 0, "num_beams": 4}, "num_beams 4"),
+        ({"temp": 1, "top_k": 0, "add_bos_token": False, "min_keep": 3}, "min_keep 3, add_bos_token false"),
+        ({"temp": 1, "top_k": 0, "skip_special_tokens": False}, "skip_special_tokens false"),
         ({"temp": 1, "top_k": 0, "genamt": 350}, "genamt 350"),
         ({"temp": 99, "top_k": 0}, "temp 99 is impossible"),
         ({"temp": "warm", "top_k": 0}, 'temp "warm" is impossible'),
@@ -450,6 +465,7 @@ def test_what_a_sampling_cannot_do_is_said(document: dict[str, Any], said: str) 
 def test_neutral_settings_are_not_said() -> None:
     neutral = """{"temp": 1, "top_k": 0, "guidance_scale": 1, "mirostat_mode": 0, "mirostat_tau": 5,
         "temperature_last": true, "sampler_order": [6, 0, 1, 3, 4, 2, 5], "streaming": true, "seed": -1,
+        "json_schema": {}, "min_keep": 0, "rep_pen_decay": 0, "add_bos_token": true, "length_penalty": 1,
         "rep_pen": 1, "rep_pen_range": 0, "dynatemp": false, "min_temp": 0, "max_temp": 2}"""
     document = json.loads(neutral)
     assert sampling_document(document, "own", "Own")[1] == []
