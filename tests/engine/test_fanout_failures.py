@@ -95,5 +95,7 @@ def test_every_sequence_is_given_back_in_time(slots: Slots) -> None:
         told = write(slots, f"Turn {turn}. The tower stood", [turn, turn + 1, turn + 2])
         assert all(done.done.generated_tokens == LENGTH for done in told.done.values())
         assert slots.cells_free >= 0
+        first = told.done[0].done
+        assert slots.main.length == first.prompt_tokens + LENGTH - 1  # its last token is read when it goes on
         for sequence in (slots.main, *slots.others):
             assert slots.context.length(sequence.number) == sequence.length

@@ -97,6 +97,7 @@ class FanOut:
             for one in alternatives:
                 one.writer.close()
         replies = [self._finish(one) for one in alternatives]
+        self._hand_over(alternatives)
         return SwipesDone(id=self._request.id, replies=replies)
 
     # Before -------------------------------------------------------------------------------------------------
@@ -223,6 +224,14 @@ class FanOut:
             if one.writer.sequence is not self._base and not one.writer.generated:
                 self._slots.drop(one.writer.sequence)
         return one.done
+
+    def _hand_over(self, alternatives: Sequence[_Alternative]) -> None:
+        """The chat goes on from the first of them that says something, for all that one can know here."""
+        slots = self._slots
+        first = next((one.writer for one in alternatives if one.writer.text), None)
+        if first is not None and first.sequence is not self._base:
+            slots.promote(first.sequence)
+            slots.drop(self._base)
 
     def _done(self, one: _Alternative) -> Done:
         """The reading of the prompt was for the first; the others found it there."""
