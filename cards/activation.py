@@ -7,8 +7,9 @@ skipped by itself, not with all that follow; and a book inside a card is active 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import replace
+from itertools import chain
 from random import Random
 
 from cards import limits
@@ -91,6 +92,14 @@ class _Scan:
         keyed = [(key, self.entries[at]) for at, key in self.timed.items()]
         self.timers = advanced(timers, len(messages), keyed) if timers else {}
         self.indexes = [self._index(book) for book in books]
+        self.order = sorted(self.entries, key=self._precedence)
+        self.rank = {at: rank for rank, at in enumerate(self.order)}
+        self.places = {(at[0], entry.index): at for at, entry in self.entries.items()}
+        self.waiting: dict[int, list[_At]] = {}
+        """Entries that wait for recursion, by their level."""
+        for at in self.order:
+            if level := self.entries[at].delay_until_recursion:
+                self.waiting.setdefault(level, []).append(at)
         self.windows: list[dict[int, set[Key]]] = [{} for _ in books]
         self.always = [index.found(scene.also) if scene.also else frozenset[Key]() for index in self.indexes]
         self.spoken: list[set[Key]] = [set() for _ in books]
@@ -126,24 +135,50 @@ class _Scan:
         return self.timers.get(self.timed[at]) if self.timers and at in self.timed else None
 
     def run(self) -> Activation:
-        order = sorted(self.entries, key=self._precedence)
+        looked_at: Sequence[_At] = self.order
         steps = 0
         while True:
-            new = self._pass(order)
-            if new and self._speak(new) and self._may_recurse(steps):
+            # After the first pass only those entries are judged for which something has changed.
+            new = self._pass(looked_at)
+            heard = self._speak(new) if new else None
+            if heard is not None and self._may_recurse(steps):
+                waiting = () if self.recursing else chain.from_iterable(self.waiting.values())
+                looked_at = self._touched(heard, waiting)
                 self.recursing = True
                 steps += 1
                 continue
             if self._wants_more():
-                self.skew += 1
+                looked_at = self._look_further(heard)
                 self.recursing = False
-                self.windows = [{} for _ in self.books]
                 continue
             if self.recursing and (deeper := self._next_level()) is not None and self._may_recurse(steps):
                 self.level = deeper
+                looked_at = self.waiting[deeper]
                 steps += 1
                 continue
             return self._result()
+
+    def _look_further(self, heard: Sequence[Set[Key]] | None) -> list[_At]:
+        """A message more, for `min_activations`; the entries that its keys and those last `heard` are of."""
+        depth = self.settings.scan_depth + self.skew
+        # A window that will be widened is worth keeping; all of them would fill the memory.
+        self.windows = [
+            {known: keys for known, keys in each.items() if known == depth} for each in self.windows
+        ]
+        self.skew += 1
+        further = self.messages[len(self.messages) - depth - 1]
+        found = [index.found(further) for index in self.indexes]
+        if heard:
+            found = [keys | said for keys, said in zip(found, heard, strict=True)]
+        return self._touched(found, ())
+
+    def _touched(self, heard: Sequence[Set[Key]], more: Iterable[_At]) -> list[_At]:
+        """The entries that newly heard keys are of, and `more`, in the order in which they are considered."""
+        touched = set(more)
+        for number, keys in enumerate(heard):
+            users = self.indexes[number].users if keys else {}
+            touched.update(self.places[number, place] for key in keys for place in users.get(key, ()))
+        return sorted(touched, key=self.rank.__getitem__)
 
     def _precedence(self, at: _At) -> tuple[bool, float, int, int]:
         """Who is considered first: what must stay, then higher priority, or order where a book gives none."""
@@ -164,8 +199,8 @@ class _Scan:
         return self.settings.scan_depth + self.skew < furthest
 
     def _next_level(self) -> int | None:
-        levels = {self.entries[at].delay_until_recursion for at in self.entries if at not in self.fired}
-        return min((level for level in levels if level > max(1, self.level)), default=None)
+        above = sorted(level for level in self.waiting if level > max(1, self.level))
+        return next((level for level in above if not self.fired.keys() >= set(self.waiting[level])), None)
 
     def _pass(self, order: Sequence[_At]) -> list[_At]:
         """One look at every entry that has not fired; those that fire now."""
@@ -187,8 +222,9 @@ class _Scan:
         for at, entry in sorted(candidates, key=lambda candidate: not self._sticks(candidate[0])):
             refusal = losers.get(at) or self._refusal(at, entry)
             if not refusal:
-                # Expanded once: dice in the text must not fall twice, for its length and for its words.
-                text = self.expand(entry.content)
+                # Expanded once: dice in the text must not fall twice, for its length and for its words. Where
+                # nothing has room any more, a book of thousands is not worth expanding.
+                text = entry.content if self._over_budget(at, entry, 1) else self.expand(entry.content)
                 tokens = self.count(text)
                 refusal = self._over_budget(at, entry, tokens)
             if refusal:
@@ -321,8 +357,10 @@ class _Scan:
         for name in entry.groups:
             self.groups.setdefault(name, entry.label)
 
-    def _speak(self, new: Sequence[_At]) -> bool:
-        """Adds the keys that new entries say; whether another pass may find anything."""
+    def _speak(self, new: Sequence[_At]) -> list[Set[Key]] | None:
+        """Adds the keys that new entries say, and gives those not said before, book by book; None where
+        nothing is said that other entries hear."""
+        before = [set(keys) for keys in self.spoken]
         heard = False
         for at in new:
             entry = self.entries[at]
@@ -333,7 +371,7 @@ class _Scan:
             text = self.expand_for_scan(entry.content)
             for number, index in enumerate(self.indexes):
                 self.spoken[number] |= index.found(text)
-        return heard
+        return [keys - old for keys, old in zip(self.spoken, before, strict=True)] if heard else None
 
     def _result(self) -> Activation:
         fired = [

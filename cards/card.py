@@ -7,7 +7,7 @@ edit makes a new Card whose document differs in the edited path only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from typing import Any, Final, Literal
@@ -233,16 +233,24 @@ class Card:
                 return str(root[name])
         return fields.text(keys[0])
 
+    def found_in(
+        self, container: Container, *, source: bytes | None = None, avatar: bytes | None = None
+    ) -> Card:
+        """This card with word of the file that it lay in: `source`, `avatar`. What was read of its document
+        is not read again: a book has thousands of entries."""
+        card = replace(self, container=container, source=source, avatar=avatar)
+        card.__dict__.update(
+            {name: value for name, value in self.__dict__.items() if name not in card.__dict__}
+        )
+        return card
+
     def field_warnings(self) -> list[CardWarning]:
         """Every field read once; what had to be coerced, in the order of the fields, one warning a field."""
-        fresh = Card(self.document, self.shape, self.fallback_name)
         for name in (*COMPARED, *_MORE):
-            getattr(fresh, name)
-        once = list(
-            {(warning.field, warning.message): warning for warning in fresh._fields.warnings}.values()
-        )
+            getattr(self, name)
+        once = list({(warning.field, warning.message): warning for warning in self._fields.warnings}.values())
         if len(once) > limits.WARNINGS:
-            over = "over " if len(fresh._fields.warnings) >= limits.WARNINGS_COUNTED else ""
+            over = "over " if len(self._fields.warnings) >= limits.WARNINGS_COUNTED else ""
             more = f"{over}{len(once) - limits.WARNINGS} more values are odd"
             return [*once[: limits.WARNINGS], CardWarning("type", more)]
         return once

@@ -24,4 +24,4 @@ def roll(text: str, dice: Random) -> str:
     if not (0 < count <= limits.DICE and 0 < sides <= limits.DICE_SIDES):
         return ""
     extra = int(found[4] or 0) * (-1 if found[3] == "-" else 1)
-    return str(sum(dice.randint(1, sides) for _ in range(count)) + extra)
+    return str(sum(dice.choices(range(1, sides + 1), k=count)) + extra)

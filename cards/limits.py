@@ -74,7 +74,9 @@ REGEX_SECONDS: Final = 0.05
 REGEX_BOOK_SECONDS: Final = 0.5
 """What the slow regular expressions of one book may take together; then each has REGEX_IMPATIENCE."""
 REGEX_IMPATIENCE: Final = 0.001
-REGEX_COMPILING: Final = 2.0
+REGEX_TEXT_SECONDS: Final = 0.005
+"""What all regular expressions of one book may take for one message, on average, REGEX_BOOK_SECONDS aside."""
+REGEX_COMPILING: Final = 1.0
 """Seconds in which the regular expressions of one book are compiled; those left over are not used."""
 EXPORT_NAME: Final = 100
 """An exported file's name without its ending, in UTF-8 bytes."""

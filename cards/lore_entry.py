@@ -6,8 +6,8 @@ and its World Info files, whose keys are the same things in camel case.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeVar, get_args
 
 from cards import limits
@@ -143,58 +143,52 @@ def read_book_entry(raw: Mapping[str, Any], index: int, place: str, warnings: li
     more = entry.within("extensions")
     entry.warn_of_null("enabled", "true or false")
     entry.warn_of_null("insertion_order", "a number")
-    content, decorators = split_decorators(entry.text("content"))
-    return _decorated(
-        Entry(
-            index=index,
-            keys=_keys(entry, "keys"),
-            content=content,
-            name=entry.text("name"),
-            comment=entry.text("comment"),
-            uid=_uid(entry, "id", index),
-            enabled=entry.flag("enabled", True),
-            constant=entry.flag("constant", False),
-            order=entry.number("insertion_order", 100),
-            priority=entry.optional_number("priority"),
-            selective=entry.flag("selective", False),
-            secondary_keys=_keys(entry, "secondary_keys"),
-            use_regex=entry.flag("use_regex", False) and not _written_by_sillytavern(more.source),
-            case_sensitive=_first(
-                entry.optional_flag("case_sensitive"), more.optional_flag("case_sensitive")
-            ),
-            position=_book_position(entry, more),
-            outlet=more.text("outlet_name"),
-            **_shared(more, _SNAKE),
-            decorators=decorators,
-        )
+    content, marks = split_decorators(entry.text("content"))
+    position = _book_position(entry, more)
+    said: dict[str, Any] = {"position": position, **_shared(more, _SNAKE), **_decorated(marks)}
+    return Entry(
+        index=index,
+        keys=_keys(entry, "keys"),
+        content=content,
+        name=entry.text("name"),
+        comment=entry.text("comment"),
+        uid=_uid(entry, "id", index),
+        enabled=entry.flag("enabled", True),
+        constant=entry.flag("constant", False),
+        order=entry.number("insertion_order", 100),
+        priority=entry.optional_number("priority"),
+        selective=entry.flag("selective", False),
+        secondary_keys=_keys(entry, "secondary_keys"),
+        use_regex=entry.flag("use_regex", False) and not _written_by_sillytavern(more.source),
+        case_sensitive=_first(entry.optional_flag("case_sensitive"), more.optional_flag("case_sensitive")),
+        outlet=more.text("outlet_name"),
+        **said,
     )
 
 
 def read_world_entry(raw: Mapping[str, Any], index: int, place: str, warnings: list[CardWarning]) -> Entry:
     """An entry of a SillyTavern World Info file."""
     entry = Coercion(raw, place, warnings)
-    content, decorators = split_decorators(entry.text("content"))
+    content, marks = split_decorators(entry.text("content"))
+    position = _picked(_POSITIONS, entry, "position")
+    said: dict[str, Any] = {"position": position, **_shared(entry, WORLD_NAMES), **_decorated(marks)}
     only_for, not_for = _character_filter(entry)
-    return _decorated(
-        Entry(
-            index=index,
-            keys=_keys(entry, "key"),
-            content=content,
-            comment=entry.text("comment"),
-            uid=_uid(entry, "uid", index),
-            enabled=not entry.flag("disable", False),
-            constant=entry.flag("constant", False),
-            order=entry.number("order", 100),
-            selective=entry.flag("selective", True),
-            secondary_keys=_keys(entry, "keysecondary"),
-            case_sensitive=entry.optional_flag("caseSensitive"),
-            position=_picked(_POSITIONS, entry, "position"),
-            outlet=entry.text("outletName"),
-            **_shared(entry, WORLD_NAMES),
-            only_for=only_for,
-            not_for=not_for,
-            decorators=decorators,
-        )
+    return Entry(
+        index=index,
+        keys=_keys(entry, "key"),
+        content=content,
+        comment=entry.text("comment"),
+        uid=_uid(entry, "uid", index),
+        enabled=not entry.flag("disable", False),
+        constant=entry.flag("constant", False),
+        order=entry.number("order", 100),
+        selective=entry.flag("selective", True),
+        secondary_keys=_keys(entry, "keysecondary"),
+        case_sensitive=entry.optional_flag("caseSensitive"),
+        outlet=entry.text("outletName"),
+        only_for=only_for,
+        not_for=not_for,
+        **said,
     )
 
 
@@ -212,21 +206,20 @@ _DECORATED: Final[dict[DecoratorPosition, Position]] = {
 }
 
 
-def _decorated(entry: Entry) -> Entry:
-    """The entry as its decorators change it; `reverse_depth` waits until the chat's length is known."""
-    marks = entry.decorators
-    changes: dict[str, Any] = {}
+def _decorated(marks: Decorators) -> dict[str, Any]:
+    """What an entry's decorators say of it; `reverse_depth` waits until the chat's length is known."""
+    said: dict[str, Any] = {"decorators": marks}
     if marks.position is not None:
-        changes["position"] = _DECORATED[marks.position]
+        said["position"] = _DECORATED[marks.position]
     elif marks.depth is not None:
-        changes |= {"position": "depth", "depth": max(0, marks.depth)}
+        said |= {"position": "depth", "depth": max(0, marks.depth)}
     elif marks.reverse_depth is not None:
-        changes["position"] = "depth"
+        said["position"] = "depth"
     if marks.role is not None:
-        changes["role"] = marks.role
+        said["role"] = marks.role
     if marks.scan_depth is not None:
-        changes["scan_depth"] = max(0, marks.scan_depth)
-    return replace(entry, **changes) if changes else entry
+        said["scan_depth"] = max(0, marks.scan_depth)
+    return said
 
 
 def _camel(name: str) -> str:
@@ -263,33 +256,39 @@ WORLD_NAMES: Final = {name: _camel(name) for name in _SNAKE}
 
 
 def _shared(source: Coercion, key: Mapping[str, str]) -> dict[str, Any]:
-    """What SillyTavern keeps in an entry's extensions, or in a World Info entry itself."""
-    scan_depth = source.optional_number(key["scan_depth"])
-    probability = source.number(key["probability"], 100)
-    waits = source.source.get(key["delay_until_recursion"])
-    level = int(waits) if isinstance(waits, bool) else source.whole(key["delay_until_recursion"], 0)
-    return {
-        "logic": _picked(_LOGICS, source, key["selectiveLogic"]),
-        "whole_words": source.optional_flag(key["match_whole_words"]),
-        "scan_depth": None if scan_depth is None else max(0, int(scan_depth)),
-        "probability": probability if source.flag(key["useProbability"], True) else 100,
-        "depth": max(0, source.whole(key["depth"], 4)),
-        "role": _role(source, key["role"]),
-        "groups": tuple(part.strip() for part in split_at_commas(source.text(key["group"])) if part.strip()),
-        "group_override": source.flag(key["group_override"], False),
-        "group_weight": max(0.0, source.number(key["group_weight"], 100)),
-        "group_scoring": source.optional_flag(key["use_group_scoring"]),
-        "sticky": max(0, source.whole(key["sticky"], 0)),
-        "cooldown": max(0, source.whole(key["cooldown"], 0)),
-        "delay": max(0, source.whole(key["delay"], 0)),
-        "exclude_recursion": source.flag(key["exclude_recursion"], False),
-        "prevent_recursion": source.flag(key["prevent_recursion"], False),
-        # A boolean in old files, a level in new ones.
-        "delay_until_recursion": max(0, level),
-        "ignore_budget": source.flag(key["ignore_budget"], False),
-        "also_in": tuple(told for told in TOLD if source.flag(key[f"match_{told}"], False)),
-        "triggers": tuple(source.texts("triggers")) if source.source.get("triggers") is not None else (),
-    }
+    """What SillyTavern says of an entry, in its extensions or in a World Info entry: only what is there."""
+    there = source.source
+    found = {field: read(source, key[name]) for name, (field, read) in _READ.items() if key[name] in there}
+    if not source.flag(key["useProbability"], True):
+        found["probability"] = 100
+    if told := tuple(told for told in TOLD if source.flag(key[f"match_{told}"], False)):
+        found["also_in"] = told
+    if there.get("triggers") is not None:
+        found["triggers"] = tuple(source.texts("triggers"))
+    return found
+
+
+def _off(source: Coercion, key: str) -> bool:
+    return source.flag(key, False)
+
+
+def _messages(source: Coercion, key: str) -> int:
+    return max(0, source.whole(key, 0))
+
+
+def _own_scan_depth(source: Coercion, key: str) -> int | None:
+    depth = source.optional_number(key)
+    return None if depth is None else max(0, int(depth))
+
+
+def _level(source: Coercion, key: str) -> int:
+    """A boolean in old files, a level in new ones."""
+    waits = source.source.get(key)
+    return max(0, int(waits) if isinstance(waits, bool) else source.whole(key, 0))
+
+
+def _groups(source: Coercion, key: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in split_at_commas(source.text(key)) if part.strip())
 
 
 def _keys(entry: Coercion, key: str) -> tuple[str, ...]:
@@ -356,3 +355,25 @@ def _pick(choices: tuple[_T, ...], number: int) -> _T:
 
 def _first(one: bool | None, other: bool | None) -> bool | None:
     return other if one is None else one
+
+
+_READ: Final[Mapping[str, tuple[str, Callable[[Coercion, str], Any]]]] = {
+    "selectiveLogic": ("logic", lambda source, key: _picked(_LOGICS, source, key)),
+    "match_whole_words": ("whole_words", Coercion.optional_flag),
+    "scan_depth": ("scan_depth", _own_scan_depth),
+    "probability": ("probability", lambda source, key: source.number(key, 100)),
+    "depth": ("depth", lambda source, key: max(0, source.whole(key, 4))),
+    "role": ("role", _role),
+    "group": ("groups", _groups),
+    "group_override": ("group_override", _off),
+    "group_weight": ("group_weight", lambda source, key: max(0.0, source.number(key, 100))),
+    "use_group_scoring": ("group_scoring", Coercion.optional_flag),
+    "sticky": ("sticky", _messages),
+    "cooldown": ("cooldown", _messages),
+    "delay": ("delay", _messages),
+    "exclude_recursion": ("exclude_recursion", _off),
+    "prevent_recursion": ("prevent_recursion", _off),
+    "delay_until_recursion": ("delay_until_recursion", _level),
+    "ignore_budget": ("ignore_budget", _off),
+}
+"""SillyTavern's settings: the field of `Entry` that each is, and how its value is read."""

@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from cards import limits
@@ -59,8 +60,9 @@ class KeyIndex:
         self._patterns: dict[Key, regex.Pattern[str] | None] = {}
         self.broken: dict[Key, str] = {}
         """Patterns that are not used, and why."""
-        self._compiling = self._slow = 0.0
-        """Seconds that patterns took to compile, and those of their searches that were slow."""
+        self._compiling = self._slow = self._allowed = self._spent = 0.0
+        """Seconds: what patterns took to compile, what their slow searches took, what the quick ones might
+        take together, and what they took."""
         self._found: dict[str, frozenset[Key]] = {}
         self._case_sensitive = case_sensitive
         self._whole_words = whole_words
@@ -123,6 +125,19 @@ class KeyIndex:
             self.broken[number] = str(error)
         self._compiling += time.perf_counter() - begun
 
+    @cached_property
+    def users(self) -> Mapping[Key, Sequence[int]]:
+        """For each key the entries that ask for it, in any way, by their place in the book."""
+        users: dict[Key, list[int]] = {}
+        for asked in (self.primary, self.secondary, self.excluded):
+            for place, keys in asked.items():
+                for key in keys:
+                    users.setdefault(key, []).append(place)
+        for place, groups in self.required.items():
+            for key in (key for group in groups for key in group):
+                users.setdefault(key, []).append(place)
+        return users
+
     def found(self, text: str) -> frozenset[Key]:
         """Every key that the text holds. A pattern that takes too long is not run again."""
         known = self._found.get(text)
@@ -138,13 +153,14 @@ class KeyIndex:
             if trie is not None:
                 yield from trie.keys(text if sensitive else text.casefold())
         tail = text[-_REGEX_TEXT:]
+        self._allowed += limits.REGEX_TEXT_SECONDS
         for number, pattern in self._patterns.items():
             if pattern is not None and self._matches(number, pattern, tail):
                 yield number
 
     def _matches(self, number: Key, pattern: regex.Pattern[str], text: str) -> bool:
         patient = self._slow < limits.REGEX_BOOK_SECONDS
-        begun = time.perf_counter()
+        begun, worked = time.perf_counter(), time.thread_time()
         try:
             found = pattern.search(text, timeout=limits.REGEX_SECONDS if patient else limits.REGEX_IMPATIENCE)
         except TimeoutError:
@@ -154,7 +170,17 @@ class KeyIndex:
         taken = time.perf_counter() - begun
         if taken > limits.REGEX_IMPATIENCE:
             self._slow += taken
+        else:
+            self._quick(number, time.thread_time() - worked)
         return found is not None
+
+    def _quick(self, number: Key, taken: float) -> None:
+        """Thousands of patterns that are quick by themselves: those go that take more than their share."""
+        self._spent += taken
+        share = limits.REGEX_TEXT_SECONDS / len(self._patterns)
+        if self._spent > limits.REGEX_BOOK_SECONDS + self._allowed and taken > share:
+            self._patterns[number] = None
+            self.broken[number] = "its book's patterns take too long"
 
     def complaint(self, entry: Entry) -> str:
         """Why keys of an entry are not used, "" when all are."""

@@ -50,7 +50,7 @@ def read_copy(data: bytes, number: int, filename: str = "") -> Card:
         card, _ = card_from_document(payload_document(copies[number - 1].text, []), stem)
     except CardError as error:
         raise error.at(filename) from error.__cause__
-    return replace(card, container="png", avatar=data)
+    return card.found_in("png", avatar=data)
 
 
 def read_card_file(path: Path) -> tuple[Card, list[CardWarning]]:
@@ -74,7 +74,7 @@ def _read(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     if is_webp(data):
         return _read_webp(data, stem)
     card, warnings = _read_text(data, stem)
-    return replace(card, source=data), warnings
+    return card.found_in(card.container, source=data), warnings
 
 
 def _read_zip(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
@@ -84,7 +84,7 @@ def _read_zip(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
     picture = data.startswith(b"\xff\xd8\xff")
     container: Container = "byaf" if found.byaf else "jpeg" if picture else "charx"
     avatar = found.avatar or (data if picture else None)
-    return replace(card, container=container, source=data, avatar=avatar), warnings + more
+    return card.found_in(container, source=data, avatar=avatar), warnings + more
 
 
 def _read_webp(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
@@ -93,7 +93,7 @@ def _read_webp(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
         raise CardError("no-card", "this WebP picture has no character data; fetch the original file")
     warnings: list[CardWarning] = []
     card, more = card_from_document(payload_document(comment, warnings), stem)
-    return replace(card, container="webp", source=data, avatar=data), warnings + more
+    return card.found_in("webp", source=data, avatar=data), warnings + more
 
 
 def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
@@ -111,7 +111,7 @@ def _read_png(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
             continue
         warnings += notes + more
         _compare(card, candidates, index, warnings)
-        return replace(card, container="png", source=data, avatar=data), warnings
+        return card.found_in("png", source=data, avatar=data), warnings
     if failure is not None:
         raise failure
     if found.truncated_card or any(warning.code == "truncated" for warning in warnings):
@@ -181,7 +181,7 @@ def _read_text(data: bytes, stem: str) -> tuple[Card, list[CardWarning]]:
         code, message = looks_like(document)
         raise CardError(code, message)
     card, more = card_from_document(document, stem)
-    return replace(card, container=container), warnings + more
+    return card.found_in(container), warnings + more
 
 
 def _split_text(data: bytes, warnings: list[CardWarning]) -> tuple[str, str]:

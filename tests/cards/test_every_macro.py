@@ -166,7 +166,7 @@ def test_a_pick_is_the_same_for_its_chat_its_text_and_its_place() -> None:
 
 
 def test_dice_stay_within_their_sides() -> None:
-    thrown = [int(macros(dice=Random(seed)).expand("{{roll:3d6+2}}")) for seed in range(400)]
+    thrown = [int(macros(dice=Random(seed)).expand("{{roll:3d6+2}}")) for seed in range(2_000)]
     assert (min(thrown), max(thrown)) == (5, 20)
     assert {macros(dice=Random(seed)).expand("{{roll:4}}") for seed in range(60)} == {"1", "2", "3", "4"}
 
