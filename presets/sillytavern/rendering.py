@@ -168,7 +168,8 @@ class _Staging:
 
     def _said(self, index: int) -> Line:
         turn, cast = self.history[index], self.messages.wording.cast
-        usual = cast.user if turn.role == "user" else cast.char
+        # SillyTavern calls a narrator so in the chat.
+        usual = {"user": cast.user, "char": cast.char, "system": "System"}[turn.role]
         text = (Segment("turn", turn.source, turn.text, False),) if turn.text else ()
         name = turn.name or usual
         return Line("turn", turn.role, name, text, index, foreign=name != usual)

@@ -185,14 +185,14 @@ def expected(scene: Scene) -> str:
 def opened(scene: Scene) -> str:
     way, line = scene.way, "\n" if scene.way["wrap"] else ""
     name = scene.user if scene.mode == "impersonate" else scene.char
-    last = "" if scene.mode == "impersonate" else way.get("last_output_sequence", "")
-    key = "input_sequence" if scene.mode == "impersonate" else "output_sequence"
-    text = line + sequence(scene, "last_output_sequence" if last else key, name)
+    last, usual = way.get("last_output_sequence", ""), way["output_sequence"]
+    key = "last_output_sequence" if last else "output_sequence"
+    key = "input_sequence" if scene.mode == "impersonate" else key
+    text = line + sequence(scene, key, name)
     named = way["names_behavior"] == "always"
     if named:
-        usual = way["output_sequence"]
-        lacking = last and usual[-1:].isspace() and not last[-1].isspace()
-        text += line + (usual[-1] if lacking else "") + f"{name}:"
+        lacking = way[key] == last and usual[-1:].isspace() and not last[-1:].isspace()
+        text += line + (usual[-1] if last and lacking else "") + f"{name}:"
     return (text.rstrip() if line else text) + ("" if named else line)
 
 
