@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -131,11 +132,17 @@ def _stored(document: dict[str, Any], file: Path, origin: str) -> list[str]:
     make_private_folder(file.parent)
     notes = []
     if file.is_file() and (former := file.read_bytes()) != data:
-        kept = file.with_name(f"{file.name}.bak")
+        kept = _free_place(file, former)
         write_atomically(kept, former)
         notes.append(f"takes the place of a former one, kept as {kept}")
     write_atomically(file, data)
     return notes
+
+
+def _free_place(file: Path, former: bytes) -> Path:
+    """Where `former` is kept: beside `file`, over nothing but the same."""
+    places = (file.with_name(f"{file.name}.bak{number if number > 1 else ''}") for number in count(1))
+    return next(p for p in places if not p.exists() or (p.is_file() and p.read_bytes() == former))
 
 
 def _left_over(parts: Iterable[Part], imported: bool, taken: set[str]) -> list[Row]:

@@ -142,6 +142,11 @@ def test_a_chosen_id_and_a_former_one_that_is_kept(rpchat: Rpchat, files: Path, 
     assert "mine.yaml.bak" in changed.err
     assert (file.parent / "mine.yaml.bak").read_bytes() == former
     assert b"Else." in file.read_bytes()
+    changed_again = file.read_bytes()
+    written(files, s={**SYSPROMPT, "content": "Third."})
+    assert "mine.yaml.bak2" in rpchat("preset", "import", files, "--as", "mine").err
+    assert (file.parent / "mine.yaml.bak").read_bytes() == former
+    assert (file.parent / "mine.yaml.bak2").read_bytes() == changed_again
 
 
 def test_a_shipped_id_is_not_taken(rpchat: Rpchat, tmp_path: Path) -> None:
