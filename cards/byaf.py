@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from cards.coercion import split_at_commas
@@ -18,16 +19,18 @@ _USED: Final = {"name", "displayName", "persona", "loreItems", "images"}
 
 def document_from_byaf(
     manifest: Mapping[str, Any], document: Callable[[str], dict[str, Any] | None]
-) -> tuple[dict[str, Any], list[str]]:
-    """A V2 document and the names of the character's pictures. `document` reads a JSON member by name.
+) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """A V2 document and the names of the character's pictures, each as it is written and as it lies beside
+    the character. `document` reads a JSON member by name.
 
     Raises CardError when the manifest names no character that is there.
     """
     names = manifest.get("characters")
-    character = next(filter(None, map(document, _texts(names))), None)
-    if character is None:
+    found = next(((name, character) for name in _texts(names) if (character := document(name))), None)
+    if found is None:
         raise CardError("no-card", "this zip's manifest.json names no character that is in the file")
-    scenarios = [found for found in map(document, _texts(manifest.get("scenarios"))[:100]) if found]
+    home, character = PurePosixPath(found[0]).parent, found[1]
+    scenarios = list(filter(None, map(document, _texts(manifest.get("scenarios"))[:100])))
     first: Mapping[str, Any] = scenarios[0] if scenarios else {}
     greetings = [greeting for greeting in map(_greeting, scenarios) if greeting]
     author = manifest.get("author")
@@ -59,7 +62,7 @@ def document_from_byaf(
     pictures = [item.get("path") for item in _objects(character.get("images"))]
     return (
         {"spec": "chara_card_v2", "spec_version": "2.0", "data": data},
-        [path for path in pictures if isinstance(path, str)],
+        [(path, str(home / path)) for path in pictures if isinstance(path, str)],
     )
 
 

@@ -209,11 +209,12 @@ def _read_byaf(archive: zipfile.ZipFile, warnings: list[CardWarning]) -> ZipCard
 
     manifest = document("manifest.json") or {}
     converted, images = document_from_byaf(manifest, document)
-    for name in images:
-        try:
+    members = set(archive.namelist())
+    for names in images:
+        name = next((name for name in names if name in members), None)
+        if name is not None:
             return ZipCard(converted, _member(archive, archive.getinfo(name), limits.ZIP_ASSET), byaf=True)
-        except KeyError:
-            warnings.append(CardWarning("asset", f"the picture {name[:60]!r} is not in the file"))
+        warnings.append(CardWarning("asset", f"the picture {names[0][:60]!r} is not in the file"))
     return ZipCard(converted, None, byaf=True)
 
 

@@ -145,6 +145,7 @@ def read_book_entry(raw: Mapping[str, Any], index: int, place: str, warnings: li
     entry.warn_of_null("insertion_order", "a number")
     content, marks = split_decorators(entry.text("content"))
     position = _book_position(entry, more)
+    only_for, not_for = _character_filter(more)
     said: dict[str, Any] = {"position": position, **_shared(more, _SNAKE), **_decorated(marks)}
     return Entry(
         index=index,
@@ -162,6 +163,8 @@ def read_book_entry(raw: Mapping[str, Any], index: int, place: str, warnings: li
         use_regex=entry.flag("use_regex", False) and not _written_by_sillytavern(more.source),
         case_sensitive=_first(entry.optional_flag("case_sensitive"), more.optional_flag("case_sensitive")),
         outlet=more.text("outlet_name"),
+        only_for=only_for,
+        not_for=not_for,
         **said,
     )
 
@@ -193,6 +196,8 @@ def read_world_entry(raw: Mapping[str, Any], index: int, place: str, warnings: l
 
 
 def _character_filter(entry: Coercion) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    if "characterFilter" not in entry.source:
+        return (), ()
     wanted = entry.within("characterFilter", nullable=True)
     names = (*wanted.texts("names"), *wanted.texts("tags"))
     return ((), names) if wanted.flag("isExclude", False) else (names, ())

@@ -9,11 +9,9 @@ from typing import Any, Final
 from cards.agnai import memory_entry
 from cards.card import Card
 from cards.errors import CardError
-from cards.json_text import decode_text, parse_json
 from cards.lore_entry import WORLD_NAMES
 from cards.paths import value_at
-from cards.png_chunks import is_png
-from cards.reading import book_document, read_card
+from cards.reading import book_in, read_card
 
 __all__ = ["book_with", "entry_from_world"]
 
@@ -28,6 +26,14 @@ _WORLD_FIELDS: Final = {
     "caseSensitive": "case_sensitive",
     "uid": "id",
 }
+
+
+_SPELLED: Final = {
+    "outletName": "outlet_name",
+    "automationId": "automation_id",
+    "displayIndex": "display_index",
+}
+"""What SillyTavern spells otherwise in a card, besides the settings that rpchat reads."""
 
 
 def book_with(card: Card, data: bytes, filename: str) -> tuple[Card, int]:
@@ -57,10 +63,9 @@ def book_with(card: Card, data: bytes, filename: str) -> tuple[Card, int]:
 
 
 def _raw_book(data: bytes, filename: str) -> Mapping[str, Any]:
-    if not is_png(data) and data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
-        found = book_document(parse_json(decode_text(data, []).lstrip("\ufeff \t\r\n"), []))
-        if found is not None:
-            return found
+    found = book_in(data, [])
+    if found is not None:
+        return found
     card, _ = read_card(data, filename)
     held = value_at(card.document, (*card.shape.fields, card.shape.book_key))
     if not isinstance(held, Mapping):
@@ -84,14 +89,14 @@ def entry_from_world(entry: Mapping[str, Any]) -> dict[str, Any]:
         "content": "",
         "enabled": not entry.get("disable", False),
         "insertion_order": 100,
+        # Where a World Info entry says nothing, its secondary keys count; in a book they do not.
+        "selective": True,
     }
     extensions: dict[str, Any] = {}
-    spelled = {camel: snake for snake, camel in WORLD_NAMES.items()}
+    spelled = {camel: snake for snake, camel in WORLD_NAMES.items()} | _SPELLED
     for key, value in entry.items():
         if key in _WORLD_FIELDS:
             book[_WORLD_FIELDS[key]] = value
-        elif key == "outletName":
-            extensions["outlet_name"] = value
         elif key != "disable":
             extensions[spelled.get(key, key)] = value
     position = entry.get("position")

@@ -48,6 +48,7 @@ _PICTURE: Final = frozenset(
     b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD pHYs hIST sPLT cICP mDCV acTL fcTL fdAT".split()
 )
 """Chunks that the picture is made of; all others are notes about it."""
+_PIXELS: Final = (b"IDAT", b"fdAT")
 
 
 def write_card_png(image: bytes, chara: dict[str, Any], ccv3: dict[str, Any] | None = None) -> bytes:
@@ -55,7 +56,8 @@ def write_card_png(image: bytes, chara: dict[str, Any], ccv3: dict[str, Any] | N
     `ccv3` there is no second chunk. The V1 mirror is added here, from `chara`'s data.
 
     All other chunks are copied byte for byte, in order; older card chunks and bytes after IEND are left out.
-    A cut image is closed with an IEND. Raises CardError when `image` is no PNG or a document cannot be JSON.
+    A cut image keeps the pixels that are there, and is closed with an IEND. Raises CardError when `image` is
+    no PNG or a document cannot be JSON.
     """
     data = chara.get("data") if "spec" in chara else None
     mirror = {key: data[key] for key in MIRRORED if key in data} if isinstance(data, dict) else {}
@@ -144,14 +146,17 @@ def _rewritten(image: bytes, inserted: bytes, keep: Callable[[Chunk], bool] | No
     parts = [SIGNATURE]
     placed = False
     for chunk in chunks(image):
-        if chunk.end + 4 > len(image):
+        cut = chunk.end + 4 > len(image)
+        if cut and chunk.kind not in _PIXELS:
             break
         if not placed and chunk.kind in (b"IDAT", b"IEND"):
             parts.append(inserted)
             placed = True
         wanted = keep(chunk) if keep else not (chunk.kind in TEXT_KINDS and holds_card(image, chunk))
         if wanted:
-            parts.append(image[chunk.start : chunk.end + 4])
+            # Of a cut picture there is still as much to see as there was.
+            whole = image[chunk.start : chunk.end + 4]
+            parts.append(_chunk(chunk.kind, image[chunk.body : chunk.end]) if cut else whole)
         if chunk.kind == b"IEND":
             return b"".join(parts)
     if not placed:

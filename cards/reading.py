@@ -24,7 +24,7 @@ from cards.shapes import looks_like
 
 _OBJECT: Final = re.compile(r'\{\s{0,99}"[^"\n]{1,99}"\s{0,99}:')
 
-__all__ = ["book_document", "read_card", "read_card_file", "read_copy", "read_lorebook"]
+__all__ = ["book_document", "book_in", "read_card", "read_card_file", "read_copy", "read_lorebook"]
 
 
 def read_card(data: bytes, filename: str = "") -> tuple[Card, list[CardWarning]]:
@@ -255,19 +255,25 @@ def read_lorebook(data: bytes, filename: str = "") -> tuple[Lorebook, list[CardW
     """
     stem = PurePath(filename).stem if filename else ""
     try:
-        if not is_png(data) and data[:999].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1] == b"{":
-            warnings: list[CardWarning] = []
-            document = parse_json("".join(_split_text(data, warnings)), warnings)
-            book = book_document(document)
-            if book is not None:
-                read = Lorebook.read(book, "", warnings)
-                return (read if read.name else replace(read, name=stem)), warnings
+        warnings: list[CardWarning] = []
+        book = book_in(data, warnings)
+        if book is not None:
+            read = Lorebook.read(book, "", warnings)
+            return (read if read.name else replace(read, name=stem)), warnings
         card, warnings = _read(data, stem)
     except CardError as error:
         raise error.at(filename) from error.__cause__
     if card.character_book is None:
         raise CardError("no-lorebook", "there is no lorebook in this card", filename)
     return card.character_book, warnings
+
+
+def book_in(data: bytes, warnings: list[CardWarning]) -> dict[str, Any] | None:
+    """The book in a lorebook's file, None when the file is something else. Raises CardError for JSON that
+    cannot be read."""
+    if is_png(data) or data[:999].lstrip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n")[:1] != b"{":
+        return None
+    return book_document(parse_json("".join(_split_text(data, warnings)), warnings))
 
 
 def book_document(document: Any) -> dict[str, Any] | None:

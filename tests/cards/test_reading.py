@@ -173,6 +173,22 @@ def test_pictures_inside_zips() -> None:
     assert read(jpeg)[0].avatar == jpeg
 
 
+@pytest.mark.parametrize("written", ["c/p.png", "p.png", "images/p.png"])
+def test_backyards_picture_lies_where_it_says_or_beside_the_character(written: str) -> None:
+    held = f"c/{written.removeprefix('c/')}"
+    character = {"name": "Samuel", "images": [{"path": "c/none.png"}, {"path": written}]}
+    data = zipped(
+        {
+            "manifest.json": json.dumps({"characters": ["c/character.json"]}),
+            "c/character.json": json.dumps(character),
+            held: b"\x89PNG portrait",
+        }
+    )
+    card, warnings = read(data)
+    assert card.avatar == b"\x89PNG portrait"
+    assert [warning.message for warning in warnings] == ["the picture 'c/none.png' is not in the file"]
+
+
 def test_backyards_scenarios_and_lore() -> None:
     card, _ = read(BYAF)
     assert card.greetings == ["Good evening.", "Oh, {{user}}."]

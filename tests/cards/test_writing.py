@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 import json
+import random
 import zipfile
 import zlib
 from typing import Any
@@ -255,6 +256,22 @@ def test_a_charx_keeps_its_members_and_what_stands_before_it() -> None:
     with zipfile.ZipFile(io.BytesIO(written)) as archive:
         assert sorted(archive.namelist()) == ["assets/other/x.bin", "card.json", "module.risum"]
         assert archive.read("module.risum") == b"rpack"
+
+
+@pytest.mark.parametrize("cut", [1, 6, 12, 14, 300, 900])
+def test_a_cut_picture_keeps_the_pixels_that_it_had(cut: int) -> None:
+    pixels = random.Random(1).randbytes(3 * 20 * 20)
+    out = io.BytesIO()
+    Image.frombytes("RGB", (20, 20), pixels).save(out, "PNG")
+    whole = write_card_png(out.getvalue(), V2)
+    card, _ = read_card(whole[:-cut])
+    written = export_card(card.edited("description", "Another."))
+    assert read_card(written)[0].description == "Another."
+    assert text_chunks(written).warnings == []
+    body = whole.index(b"IDAT") + 4
+    kept = whole[body : min(len(whole) - cut, len(whole) - 16)]
+    assert kept in written
+    assert written[written.index(kept) + len(kept) :][4:] == whole[-12:]
 
 
 def test_a_png_becomes_a_charx_with_its_portrait() -> None:
