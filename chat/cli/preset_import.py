@@ -10,9 +10,12 @@ from typing import Any
 
 from chat.files import make_private_folder, write_atomically
 from presets.errors import PresetError
+from presets.format import SillyTavernFiles
+from presets.reading import read_document
 from presets.sillytavern.importing import (
     LARGEST,
     FormatFiles,
+    Kind,
     Part,
     format_document,
     format_ids,
@@ -102,14 +105,38 @@ def _data(file: Path) -> bytes:
 
 def _format_rows(files: FormatFiles, id: str, folder: Path) -> list[Row]:
     parts = files.parts()
+    file = folder / f"{id}.yaml"
+    kept = _with_former_parts(files, file)
     try:
         document, notes = format_document(files, id)
-        notes += _stored(document, folder / f"{id}.yaml", parts[0].origin)
+        notes += kept + _stored(document, file, parts[0].origin)
     except PresetError as error:
         return [Row(part.origin, part.kind, None, part.name, error=str(error)) for part in parts]
     rows = [Row(part.origin, part.kind, id, part.name) for part in parts]
     rows[0].warnings = notes
     return rows
+
+
+def _with_former_parts(files: FormatFiles, file: Path) -> list[str]:
+    """Gives `files` what they lack from the format of their id that was imported before; says so."""
+    try:
+        former = read_document(file.read_text("utf-8"), str(file))
+        held = SillyTavernFiles.model_validate(former.get("sillytavern"))
+    except (OSError, ValueError, PresetError):
+        return []  # there is none, or it is another kind of format
+
+    def former_part(kind: Kind, document: dict[str, Any] | None) -> Part | None:
+        if document is None:
+            return None
+        given.append(kind)
+        name = document.get("name")
+        return Part(kind, name if isinstance(name, str) else files.name, str(file), document)
+
+    given: list[str] = []
+    files.instruct = files.instruct or former_part("instruct", held.instruct)
+    files.context = files.context or former_part("context", held.context)
+    files.sysprompt = files.sysprompt or former_part("sysprompt", held.sysprompt)
+    return [f"its former {' and '.join(given)} kept"] if given else []
 
 
 def _sampling_row(part: Part, id: str, folder: Path) -> Row:

@@ -14,7 +14,7 @@ from presets.format import AS_SILLYTAVERN, PromptFormat
 from presets.sillytavern.documents import schema_notes, settings_of
 from presets.story_string import parse
 
-__all__ = ["FormatFiles", "Part", "format_document", "format_ids", "grouped", "id_of", "read_parts"]
+__all__ = ["FormatFiles", "Kind", "Part", "format_document", "format_ids", "grouped", "id_of", "read_parts"]
 
 Kind = Literal["instruct", "context", "sysprompt", "sampling"]
 

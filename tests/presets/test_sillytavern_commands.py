@@ -149,6 +149,35 @@ def test_a_chosen_id_and_a_former_one_that_is_kept(rpchat: Rpchat, files: Path, 
     assert (file.parent / "mine.yaml.bak2").read_bytes() == changed_again
 
 
+def test_files_may_come_one_at_a_time(rpchat: Rpchat, files: Path) -> None:
+    assert rpchat("preset", "import", files / "i.json").status == 0
+    answer = rpchat("preset", "import", files / "c.json")
+    assert "wrapped: its former instruct kept\n" in answer.err
+    assert answer.out == "format  wrapped  context Wrapped\n"
+    written(files, i={**INSTRUCT, "wrap": False}, s=SYSPROMPT)
+    rpchat("preset", "import", files / "i.json", files / "s.json")
+    assert rpchat("preset", "export", "wrapped").json == {
+        "instruct": {**INSTRUCT, "wrap": False},
+        "context": CONTEXT,
+        "sysprompt": SYSPROMPT,
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[", "id: wrapped\nsillytavern: 3", "sillytavern: {context: x}", "a: 1"]
+)
+def test_what_stands_in_the_place_of_a_format_is_no_trouble(
+    rpchat: Rpchat, files: Path, home: Path, text: str
+) -> None:
+    file = home / "presets" / "formats" / "wrapped.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text, encoding="utf-8")
+    answer = rpchat("preset", "import", files / "i.json")
+    assert answer.status == 0
+    assert "takes the place of a former one" in answer.err
+    assert rpchat("preset", "export", "wrapped").json == INSTRUCT
+
+
 def test_a_shipped_id_is_not_taken(rpchat: Rpchat, tmp_path: Path) -> None:
     written(tmp_path, i={**INSTRUCT, "name": "Alpaca"}, m={**TEXTGEN, "name": "Metharme"})
     rows = rpchat("preset", "import", tmp_path / "i.json", tmp_path / "m.json", "--json").json
