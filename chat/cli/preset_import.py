@@ -67,6 +67,13 @@ def import_presets(
             except PresetError as error:
                 rows.append(Row(str(file), error=str(error)))
     formats, left = grouped(parts)
+    taken = {part.name.casefold() for files in formats for part in files.parts()}
+    for part in list(left):
+        [id] = [wanted] if wanted else format_ids([part.name], shipped[0])
+        if part.name.casefold() not in taken and _former(folder / "formats" / f"{id}.yaml") is not None:
+            formats.append(FormatFiles(part.name, sysprompt=part))
+            taken.add(part.name.casefold())
+            left.remove(part)
     samplings = [part for part in parts if part.kind == "sampling"]
     if wanted and (len(formats) > 1 or len(samplings) > 1):
         found = f"{len(formats)} formats and {len(samplings)} samplings"
@@ -77,7 +84,6 @@ def import_presets(
     ids = [wanted] if wanted else format_ids([part.name for part in samplings], shipped[1])
     for part, id in zip(samplings, ids, strict=False):
         rows.append(_sampling_row(part, id, folder / "samplings"))
-    taken = {part.name.casefold() for files in formats for part in files.parts()}
     return rows + _left_over(left, any(row.error is None for row in rows), taken)
 
 
@@ -117,13 +123,21 @@ def _format_rows(files: FormatFiles, id: str, folder: Path) -> list[Row]:
     return rows
 
 
+def _former(file: Path) -> SillyTavernFiles | None:
+    """What the format in `file` was imported from; None: there is none, or it is the user's own."""
+    try:
+        return SillyTavernFiles.model_validate(
+            read_document(file.read_text("utf-8"), str(file)).get("sillytavern")
+        )
+    except (OSError, ValueError, PresetError):
+        return None
+
+
 def _with_former_parts(files: FormatFiles, file: Path) -> list[str]:
     """Gives `files` what they lack from the format of their id that was imported before; says so."""
-    try:
-        former = read_document(file.read_text("utf-8"), str(file))
-        held = SillyTavernFiles.model_validate(former.get("sillytavern"))
-    except (OSError, ValueError, PresetError):
-        return []  # there is none, or it is another kind of format
+    held = _former(file)
+    if held is None:
+        return []
 
     def former_part(kind: Kind, document: dict[str, Any] | None) -> Part | None:
         if document is None:
@@ -136,6 +150,8 @@ def _with_former_parts(files: FormatFiles, file: Path) -> list[str]:
     files.instruct = files.instruct or former_part("instruct", held.instruct)
     files.context = files.context or former_part("context", held.context)
     files.sysprompt = files.sysprompt or former_part("sysprompt", held.sysprompt)
+    if named := files.instruct or files.context:
+        files.name = named.name
     return [f"its former {' and '.join(given)} kept"] if given else []
 
 

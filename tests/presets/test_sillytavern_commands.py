@@ -154,8 +154,17 @@ def test_files_may_come_one_at_a_time(rpchat: Rpchat, files: Path) -> None:
     answer = rpchat("preset", "import", files / "c.json")
     assert "wrapped: its former instruct kept\n" in answer.err
     assert answer.out == "format  wrapped  context Wrapped\n"
-    written(files, i={**INSTRUCT, "wrap": False}, s=SYSPROMPT)
-    rpchat("preset", "import", files / "i.json", files / "s.json")
+    answer = rpchat("preset", "import", files / "s.json")
+    assert (answer.status, answer.out) == (0, "format  wrapped  sysprompt Wrapped\n")
+    assert "wrapped: its former instruct and context kept\n" in answer.err
+    written(files, i={**INSTRUCT, "wrap": False}, t={"name": "Other", "content": "T"}, u=SYSPROMPT)
+    rpchat("preset", "import", files / "t.json", "--as", "wrapped")
+    rpchat("preset", "import", files / "i.json", "--as", "wrapped")
+    shown = rpchat("preset", "show", "wrapped", "--json").json["format"]
+    assert (shown["title"], shown["sillytavern"]["sysprompt"]["content"]) == ("Wrapped", "T")
+    answer = rpchat("preset", "import", files / "s.json", files / "u.json")
+    assert answer.out == "format  wrapped  sysprompt Wrapped\n"
+    assert "u.json: not used: another system prompt is called 'Wrapped'\n" in answer.err
     assert rpchat("preset", "export", "wrapped").json == {
         "instruct": {**INSTRUCT, "wrap": False},
         "context": CONTEXT,
