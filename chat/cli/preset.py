@@ -67,8 +67,8 @@ def import_(paths: tuple[Path, ...], id: str | None, as_json: bool) -> None:
     """Take over presets of SillyTavern's.
 
     Instruct, context and sysprompt files of one name, or one of each, become one format; textgen and
-    KoboldAI files become samplings. Given one at a time, each joins what its format has already. Settings that
-    have no effect here are kept and named.
+    KoboldAI files become samplings. Given one at a time, each joins what its format has already. Settings
+    that have no effect here are kept and named.
     """
     from chat.cli.preset_import import TooMany, import_presets
 
