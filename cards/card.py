@@ -261,7 +261,9 @@ class Card:
         holder = value_at(self.document, self.shape.fields)
         keys = self.shape.aliases(name)
         present = [key for key in keys if isinstance(holder, Mapping) and key in holder]
-        return (*self.shape.fields, present[0] if present else keys[0])
+        # As in `_text`: where a field has several names, the first that is not empty is the one in use.
+        used = [key for key in present if str(value_at(holder, (key,)) or "").strip()]
+        return (*self.shape.fields, [*used, *present, *keys][0])
 
     def edited(self, path: str | Sequence[str | int], value: Any) -> Card:
         """A card whose document differs at one path: a field's name, a dotted path, or the path's parts.
@@ -271,7 +273,8 @@ class Card:
         KeyError for a list index that does not exist.
         """
         parts: tuple[str | int, ...] = tuple(path.split(".")) if isinstance(path, str) else tuple(path)
-        if len(parts) == 1 and (self.shape.fields or parts[0] not in self.document):
+        if len(parts) == 1:
+            # Also where a key of that name is there: Pygmalion's own names count before the others.
             parts = self.path_of(str(parts[0]))
         if self.shape.spec == "agnai" and path == "description" and isinstance(value, str):
             # Agnai's own word for a persona that is plain text.

@@ -41,8 +41,10 @@ def read_copy(data: bytes, number: int, filename: str = "") -> Card:
 
     Raises CardError for a number that is no copy's, and for a copy that cannot be read.
     """
+    if not is_png(data):
+        raise CardError("copy", "only a PNG holds several copies of its card", filename)
     stem = PurePath(filename).stem
-    copies = _candidates(text_chunks(data, CARD_KEYWORDS + OTHER_KEYWORDS).chunks) if is_png(data) else []
+    copies = _candidates(text_chunks(data, CARD_KEYWORDS + OTHER_KEYWORDS).chunks)
     if not 0 < number <= len(copies):
         count = f"{len(copies)} copies" if len(copies) != 1 else "one copy"
         raise CardError("copy", f"the file holds {count} of its card; there is no copy {number}", filename)

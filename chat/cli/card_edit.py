@@ -13,7 +13,7 @@ import click
 from chat.cli.card_fields import pair, with_field
 from chat.cli.card_library import at_hand, can_ask, counted, named, write_line
 from chat.cli.failure import FAILED
-from chat.cli.options import text_or_file, text_or_stdin
+from chat.cli.options import text_of_file, text_or_stdin
 from chat.cli.printing import warn, write
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _draft_for(path: Path) -> Path:
 
 
 def _text_from(source: str) -> str:
-    return text_or_stdin("-") if source == "-" else text_or_file(f"@{source}")
+    return text_or_stdin("-") if source == "-" else text_of_file(source)
 
 
 def read_back(card: Card, text: str) -> Card:

@@ -22,14 +22,19 @@ def text_or_file(value: str) -> str:
     """TEXT as it is, `@FILE` for the text of a file, `@@text` for a text that begins with `@`."""
     if value.startswith("@@") or not value.startswith("@"):
         return value.removeprefix("@") if value.startswith("@@") else value
-    path = Path(value[1:]).expanduser()
+    return text_of_file(value[1:], "; a text that begins with @ is written @@")
+
+
+def text_of_file(name: str, advice: str = "") -> str:
+    """The text of a file without its last line breaks. Raises UsageError, `advice` at its end."""
+    path = Path(name).expanduser()
     try:
         return path.read_text(encoding="utf-8").rstrip("\n")
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{path}: not UTF-8 text") from error
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise click.UsageError(f"{path}: {why}; a text that begins with @ is written @@") from error
+        raise click.UsageError(f"{path}: {why}{advice}") from error
 
 
 def text_or_stdin(value: str) -> str:

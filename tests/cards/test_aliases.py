@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from cards.reading import read_card
+from cards.writing import export_card
 
 V1 = ("name", "description", "personality", "scenario", "first_mes", "mes_example")
 
@@ -89,3 +90,38 @@ def test_the_creators_comment_of_an_old_card() -> None:
 )
 def test_formats_inside_a_description_are_kept(persona: str) -> None:
     assert fields_of({"name": "A", "description": persona, "first_mes": "x"})["description"] == persona
+
+
+@pytest.mark.parametrize("value", ["Another.", ""])
+@pytest.mark.parametrize(
+    ("document", "field", "key"),
+    [
+        (
+            {"char_name": "N", "char_persona": "D", "name": "N", "description": "E"},
+            "description",
+            "char_persona",
+        ),
+        (
+            {"char_name": "N", "char_persona": "", "name": "N", "description": "E"},
+            "description",
+            "description",
+        ),
+        ({"char_name": "N", "char_persona": "", "char_greeting": ""}, "description", "char_persona"),
+        ({"name": "N", "description": "D", "first_mes": "", "greeting": "G"}, "first_mes", "greeting"),
+        ({"name": "N", "description": "D", "first_mes": ""}, "first_mes", "first_mes"),
+        ({"name": "N", "context": "D", "greeting": "G"}, "description", "context"),
+        (
+            {"name": "N", "persona": {"kind": "text"}, "alternate_greetings": 1, "description": "C"},
+            "creator_notes",
+            "description",
+        ),
+    ],
+)
+def test_an_edit_of_a_field_is_one_of_the_key_that_is_read(
+    document: dict[str, Any], field: str, key: str, value: str
+) -> None:
+    card, _ = read_card(json.dumps(document).encode(), "file.json")
+    edited = card.edited(field, value)
+    assert edited.document == {**document, key: value}
+    if value or document.get("description") != "E":
+        assert getattr(read_card(export_card(edited), "file.json")[0], field) == value

@@ -358,6 +358,23 @@ def test_of_several_copies_another_is_taken(rpchat: Rpchat, tmp_path: Path) -> N
     assert path.with_name("c.png.bak").read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (("--copy", "2"), 1, "only a PNG holds several copies of its card"),
+        (("--from", "none.md"), 2, "none.md: No such file or directory; see rpchat card edit --help"),
+    ],
+)
+def test_what_cannot_be_taken_is_said_in_one_line(
+    rpchat: Rpchat, card_file: WriteCard, options: tuple[str, ...], status: int, said: str
+) -> None:
+    path = card_file("Vesna")
+    before = path.read_bytes()
+    refused = rpchat("card", "edit", path, *options)
+    assert (refused.status, refused.err.strip().endswith(said)) == (status, True)
+    assert path.read_bytes() == before
+
+
 def test_the_hint_after_a_failed_edit_names_a_card_by_path(
     rpchat: Rpchat, card_file: WriteCard, tmp_path: Path, editor: Callable[..., Path]
 ) -> None:
