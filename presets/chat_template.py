@@ -315,12 +315,19 @@ def _begins_text(template: ChatTemplate, probe: _Probe) -> bool:
 
 
 def _headers(between: str) -> list[str]:
-    """The markers that end a turn and begin the next; a template of plain words has lines for that."""
+    """The markers that end a turn and begin the next, and headers of plain words (`</s>USER:`) beside them: a
+    model may write one of those where it should have ended. A bare word (`user` after a marker) is no header.
+    """
     markers = [marker for marker in _MARKER.findall(between) if marker not in _THINKING]
+    plain = _MARKER.sub("", between)
+    lines = [line.strip() for line in plain.splitlines() if len(line.strip()) >= 3]
     if markers:
-        return markers
-    lines = [line.strip() for line in between.splitlines() if len(line.strip()) >= 3]
-    return [f"\n{line}" if f"\n{line}" in between else line for line in lines]
+        lines = [line for line in lines if _is_header(line)]
+    return [*markers, *(f"\n{line}" if f"\n{line}" in plain else line for line in lines)]
+
+
+def _is_header(line: str) -> bool:
+    return any(map(str.isalpha, line)) and not (line[0].isalnum() and line[-1].isalnum())
 
 
 def thinking_of(text: str, bos: str = "", eos: str = "") -> Thinking | None:

@@ -245,6 +245,40 @@ def test_the_date_is_the_chats() -> None:
     assert text_of(DATED, "u", card=card, macros=macros).startswith("Today: 26 Jul 2024\n")
 
 
+@pytest.mark.parametrize(
+    ("user", "assistant", "stops", "impersonating"),
+    [
+        # Vicuna, Alpaca and Starling as their templates write them: a word of the template's is a header too.
+        ("USER: {} ", "ASSISTANT: {}</s>", ("</s>", "USER:"), ("ASSISTANT:",)),
+        (
+            "### Instruction:\n{}\n\n",
+            "### Response:\n{}</s>\n\n",
+            ("</s>", "\n### Instruction:"),
+            ("\n### Response:",),
+        ),
+        (
+            "Good User: {}<|end_of_turn|>",
+            "Good Assistant: {}<|end_of_turn|>",
+            ("<|end_of_turn|>", "Good User:"),
+            ("<|end_of_turn|>", "Good Assistant:"),
+        ),
+        # The bare word of a role between markers is none.
+        ("<|s|>user\n{}<|e|>\n", "<|s|>helper\n{}<|e|>\n", ("<|e|>", "<|s|>"), ("<|e|>", "<|s|>")),
+    ],
+)
+def test_headers_of_plain_words_stop_beside_a_token(
+    user: str, assistant: str, stops: tuple[str, ...], impersonating: tuple[str, ...]
+) -> None:
+    turns = [user.replace("{}", "{{ m.content }}"), assistant.replace("{}", "{{ m.content }}")]
+    opening = assistant.partition("{}")[0].rstrip(" ")
+    format = format_of(
+        f"{{% for m in messages %}}{{% if m.role == 'user' %}}{turns[0]}{{% else %}}{turns[1]}{{% endif %}}"
+        f"{{% endfor %}}{{% if add_generation_prompt %}}{opening}{{% endif %}}"
+    )
+    assert format.stops == stops
+    assert format.stops_impersonate == impersonating
+
+
 def test_stops_and_markers_come_from_the_rendering() -> None:
     assert format_of(ZEPHYR).stops == ("</s>", "<|user|>")
     assert format_of(ZEPHYR).stops_impersonate == ("</s>", "<|assistant|>")
