@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 WINDOW = "the oldest messages left"
 """What broke a prompt when its window moved."""
 
+NAMES = ("card name", "persona name")
+"""The sources of the names that turns begin with."""
+
 
 def broken_by(prompt: Prompt, done: Done) -> str:
     """The source of the segment in which it did, such as `lore Eldoria/tower`; empty when it only grew."""
@@ -27,10 +30,14 @@ def shown(source: str) -> str:
 
 
 def _source(segments: Sequence[Segment], place: int) -> str:
-    """A format's own words stand around something: that is what came, went or changed."""
+    """A format's own words and a speaker's name stand around something: that is what came or went."""
     segment = segments[place]
-    if segment.trusted:
-        around = (one for one in segments[place + 1 :] if not one.trusted and one.text)
-        beside = next(around, segment)
-        return beside.source if beside.kind == segment.kind else segment.source
-    return segment.source
+    if not _stands_around(segment):
+        return segment.source
+    around = (one for one in segments[place + 1 :] if not _stands_around(one) and one.text)
+    beside = next(around, segment)
+    return beside.source if beside.kind == segment.kind else segment.source
+
+
+def _stands_around(segment: Segment) -> bool:
+    return segment.trusted or (segment.kind == "turn" and segment.source in NAMES)

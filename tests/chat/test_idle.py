@@ -11,15 +11,14 @@ import pytest
 from cards.card import card_from_document
 from chat import idle
 from chat.battery import drains
-from chat.breaks import WINDOW, broken_by, shown
-from chat.engine.protocol import Done, Loaded, Prepared, Purpose, Span
+from chat.engine.protocol import Loaded, Prepared, Purpose, Span
 from chat.engine.scripted import ScriptedEngine
 from chat.engine.surface import EngineError, Operation
 from chat.session import Session
 from chat.store import Store
 from presets.library import PresetLibrary
 from presets.sampling import Sampling
-from presets.values import Persona, Prompt, Segment, Window
+from presets.values import Persona, Prompt, Window
 
 LIMARP = PresetLibrary(None).format("limarp-v3")
 LONG = "The rain ran down the windows of the library all night long. " * 4
@@ -322,55 +321,3 @@ def test_batteries(tmp_path: Path, supplies: dict[str, dict[str, str]], expected
             (tmp_path / name / key).write_text(f"{value}\n")
     assert drains(tmp_path) == expected
     assert not drains(tmp_path / "nowhere")
-
-
-# Where a prompt broke ---------------------------------------------------------------------------------------
-
-
-SEGMENTS = (
-    Segment("header", "format limarp-v3", "### Instruction:\n", True),
-    Segment("header", "card description", "A vampire.", False),
-    Segment("lore", "format limarp-v3", "\n", True),
-    Segment("lore", "lore Eldoria/tower", "The tower fell.", False),
-    Segment("turn", "format limarp-v3", "### Input:\n", True),
-    Segment("turn", "message 7", "Hello.", False),
-    Segment("open", "format limarp-v3", "### Response:\n", True),
-)
-
-
-@pytest.mark.parametrize(
-    ("span", "window", "expected"),
-    [
-        (None, "", ""),
-        (0, "", "card description"),
-        (2, "", "lore Eldoria/tower"),
-        (3, "", "lore Eldoria/tower"),
-        (4, "", "message 7"),
-        (5, "", "message 7"),
-        (5, "message 7", WINDOW),
-        (4, "message 7", WINDOW),
-        (6, "", "format limarp-v3"),
-        (7, "", ""),
-    ],
-)
-def test_what_broke_a_prompt(span: int | None, window: str, expected: str) -> None:
-    prompt = Prompt(SEGMENTS, (), window=Window(window))
-    done = Done(
-        id=0,
-        text="",
-        finish_reason="eos",
-        prompt_tokens=9,
-        evaluated_tokens=4,
-        reused_tokens=5,
-        generated_tokens=1,
-        broken_at=None if span is None else 5,
-        broken_span=span,
-        read_seconds=0,
-        write_seconds=0,
-    )
-    assert broken_by(prompt, done) == expected
-
-
-def test_an_id_tells_nobody_anything() -> None:
-    assert shown("message 0193-7") == "an earlier message"
-    assert shown("lore Eldoria/tower") == "lore Eldoria/tower"
