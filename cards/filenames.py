@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Final
 
 from cards import limits
 from cards.display import display_text
 
-__all__ = ["export_name", "free_name"]
+__all__ = ["LIBRARY_ID", "export_name", "free_name", "plain_stem"]
+
+LIBRARY_ID: Final = re.compile(r"~([0-9a-hjkmnp-tv-z]{8})$")
+"""What the library puts behind a file's stem: the card's id, in Crockford's base 32."""
 
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')
 _RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+
+
+def plain_stem(filename: str) -> str:
+    """A file's stem without the library's id: what a card without a name is called by."""
+    return LIBRARY_ID.sub("", PurePath(filename).stem)
 
 
 def export_name(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 
 from cards import limits
@@ -15,6 +15,7 @@ from cards.charx import has_zip, read_zip_card
 from cards.errors import CardError, CardWarning
 from cards.exif import is_webp, user_comment
 from cards.file_kinds import binary_kind
+from cards.filenames import plain_stem
 from cards.json_text import decode_text, parse_json
 from cards.mojibake import mojibake_warnings
 from cards.payload import payload_document
@@ -30,7 +31,7 @@ __all__ = ["book_document", "book_in", "read_card", "read_card_file", "read_copy
 def read_card(data: bytes, filename: str = "") -> tuple[Card, list[CardWarning]]:
     """The card in a file's bytes, and what was odd about it. Raises CardError, and nothing else."""
     try:
-        card, warnings = _read(data, PurePath(filename).stem if filename else "")
+        card, warnings = _read(data, plain_stem(filename))
     except CardError as error:
         raise error.at(filename) from error.__cause__
     return card, warnings + script_warnings(card) + mojibake_warnings(card)
@@ -43,7 +44,7 @@ def read_copy(data: bytes, number: int, filename: str = "") -> Card:
     """
     if not is_png(data):
         raise CardError("copy", "only a PNG holds several copies of its card", filename)
-    stem = PurePath(filename).stem
+    stem = plain_stem(filename)
     copies = _candidates(text_chunks(data, CARD_KEYWORDS + OTHER_KEYWORDS).chunks)
     if not 0 < number <= len(copies):
         count = f"{len(copies)} copies" if len(copies) != 1 else "one copy"
@@ -255,7 +256,7 @@ def read_lorebook(data: bytes, filename: str = "") -> tuple[Lorebook, list[CardW
 
     Raises CardError.
     """
-    stem = PurePath(filename).stem if filename else ""
+    stem = plain_stem(filename)
     try:
         warnings: list[CardWarning] = []
         book = book_in(data, warnings)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import secrets
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Final
 from cards import limits
 from cards.display import display_text
 from cards.errors import CardError
-from cards.filenames import export_name
+from cards.filenames import LIBRARY_ID, export_name, plain_stem
 from cards.library.index import INDEX_NAME, NO_CARD, CardIndex, LibraryCard
 
 __all__ = ["CARD_ENDINGS", "CardLibrary", "expanded", "id_in", "lasting"]
@@ -36,14 +35,13 @@ CARD_ENDINGS: Final = (
     ".byaf",
     ".md",
 )
-_ID: Final = re.compile(r"~([0-9a-hjkmnp-tv-z]{8})$")
 _LETTERS: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter that looks like another."""
 
 
 def id_in(stem: str) -> str:
     """The id at the end of a file's stem; "" when it has none."""
-    found = _ID.search(stem)
+    found = LIBRARY_ID.search(stem)
     return found[1] if found else ""
 
 
@@ -181,7 +179,7 @@ def _of_file_name(files: Sequence[Path], wanted: str) -> Path | None:
 def _of_id_or_bare_name(files: Sequence[Path], wanted: str) -> Path | None:
     id = id_in(wanted) or wanted
     for file in files:
-        bare = _ID.sub("", file.stem).casefold()
+        bare = plain_stem(file.name).casefold()
         # A chat's ref may have been noted before the file got another name: the id is what stays.
         if id_in(file.stem) == id or (id_in(file.stem) and wanted in (bare, bare + file.suffix.lower())):
             return file

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from cards.errors import CardError
 from cards.filenames import export_name, free_name
 from cards.library import CardLibrary, file_state, read_file, save_file
+from cards.reading import read_card_file
 
 
 def put(folder: Path, file: str, name: str) -> Path:
@@ -184,3 +185,17 @@ def test_a_taken_name_gets_a_number() -> None:
     taken = {"a.png", "a (2).png"}
     assert free_name("a", ".png", taken.__contains__) == "a (3).png"
     assert free_name("b", ".png", taken.__contains__) == "b.png"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("Sea keeper~0a1b2c3d.json", "Sea keeper"),
+        ("a~b.json", "a~b"),
+        ("a~0a1b2c3d4.json", "a~0a1b2c3d4"),
+    ],
+)
+def test_a_card_without_a_name_is_not_called_by_its_id(tmp_path: Path, file: str, name: str) -> None:
+    path = put(tmp_path, file, "")
+    assert read_card_file(path)[0].name == name
+    assert [card.name for card in CardLibrary(tmp_path, tmp_path / "none").list()] == [name]
