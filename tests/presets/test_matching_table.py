@@ -88,6 +88,11 @@ DEEPSEEK = each(
     "{{ content }}",
     "{{ '<｜Assistant｜><think>\\n' }}",
 )
+COHERE_TEXT = COMMAND_R.replace(
+    "_TOKEN|>' + content + '", "_TOKEN|><|START_TEXT|>' + content + '<|END_TEXT|>"
+)
+APRIEL = PHI3.replace("content + '<|end|>", "content + '\\n<|end|>") + "{# [BEGIN FINAL RESPONSE] #}"
+FUNCTIONARY = LLAMA3.replace("assistant<|end_header_id|>\\n\\n", "assistant<|end_header_id|>\\n\\n>>>all\\n")
 GLM4 = each(
     "{{ '<|user|>\\n' + content }}",
     "{{ '<|assistant|>\\n' + content }}",
@@ -301,6 +306,10 @@ TABLE: list[tuple[str, str, tuple[str, str, str, int], str, str, bool, str]] = [
         True,
         "modern",
     ),
+    # Markers of a shipped format, and something else between them.
+    ("command-a-moe-Q4_K_M.gguf", "", COHERE, COHERE_TEXT, "gguf-jinja", True, "modern"),
+    ("Apriel-1.5-15b-Thinker-Q4_K_M.gguf", "", TEKKEN, APRIEL, "gguf-jinja", True, "mistral-nemo"),
+    ("functionary-medium-v3.2-Q4_0.gguf", "", L3, FUNCTIONARY, "gguf-jinja", True, "llama3-roleplay"),
     ("wizard-vicuna-new-quant.gguf", "", L2, VICUNA, "gguf-jinja", True, "modern"),
     # A template that cannot be used.
     ("Broken-12B.gguf", "", TEKKEN, "{% for m in messages %}", "mistral-v3-tekken", False, "mistral-nemo"),
