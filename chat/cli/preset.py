@@ -193,10 +193,12 @@ def _find(presets: list[PromptFormat] | list[NamedSampling], id: str) -> PromptF
 
 
 def _values(preset: PromptFormat | NamedSampling) -> dict[str, Any]:
-    """What a preset says; of a sampling all values in force, of a format only what differs from the rest."""
+    """What a preset says; of a sampling all values in force, of a format what differs from the rest, and its
+    rules for names, lengths, stops and control tokens in any case."""
     values = preset.model_dump(mode="json", exclude_defaults=True)
     if not hasattr(preset, "values"):
-        return values
+        rules = preset.model_dump(mode="json", include={"names", "length", "stops", "control"})
+        return {**values, **rules}
     from presets.idle import idle_settings
 
     held = cast("NamedSampling", preset)
