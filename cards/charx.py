@@ -10,7 +10,7 @@ import io
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from warnings import catch_warnings, simplefilter
@@ -189,15 +189,31 @@ def _avatar(
     listed = assets if isinstance(assets, list) else []
     icons = [asset for asset in listed if isinstance(asset, Mapping) and asset.get("type") == "icon"]
     icons.sort(key=lambda asset: asset.get("name") != "main")
-    for asset in icons:
-        name = _embedded(asset.get("uri"))
-        if name:
-            try:
-                return _member(archive, archive.getinfo(name), limits.ZIP_ASSET)
-            except (CardError, *_BROKEN) as error:
-                why = "it is not in the zip" if isinstance(error, KeyError) else str(error)
-                warnings.append(CardWarning("asset", f"its icon cannot be read: {why}", "data.assets"))
-    return None
+    names = filter(None, (_embedded(asset.get("uri")) for asset in icons))
+    picture, why = _first_read(archive, names)
+    if why:
+        warnings.append(CardWarning("asset", f"its icon cannot be read: {why}", "data.assets"))
+    return picture
+
+
+def _first_read(archive: zipfile.ZipFile, names: Iterable[str]) -> tuple[bytes | None, str]:
+    """The first of some pictures that can be read; and why the first that cannot be, cannot."""
+    reasons: list[str] = []
+    left = limits.ZIP_ASSET
+    for name in dict.fromkeys(names):
+        try:
+            member = archive.getinfo(name)
+            if _unsafe(member):
+                raise CardError("unsafe-name", f"{name[:60]!r} is no safe name of a file")
+            if member.file_size <= limits.ZIP_ASSET:
+                # Each may be large and broken at its very end: together they cost no more than one.
+                left -= member.file_size
+            if left < 0:
+                break
+            return _member(archive, member, limits.ZIP_ASSET), "".join(reasons[:1])
+        except (CardError, *_BROKEN) as error:
+            reasons.append("it is not in the zip" if isinstance(error, KeyError) else str(error))
+    return None, "".join(reasons[:1])
 
 
 def _read_byaf(archive: zipfile.ZipFile, warnings: list[CardWarning]) -> ZipCard:
@@ -210,12 +226,16 @@ def _read_byaf(archive: zipfile.ZipFile, warnings: list[CardWarning]) -> ZipCard
     manifest = document("manifest.json") or {}
     converted, images = document_from_byaf(manifest, document)
     members = set(archive.namelist())
-    for names in images:
-        name = next((name for name in names if name in members), None)
-        if name is not None:
-            return ZipCard(converted, _member(archive, archive.getinfo(name), limits.ZIP_ASSET), byaf=True)
-        warnings.append(CardWarning("asset", f"the picture {names[0][:60]!r} is not in the file"))
-    return ZipCard(converted, None, byaf=True)
+    there = [next((name for name in names if name in members), "") for names in images]
+    missing = [names[0] for names, name in zip(images, there, strict=True) if not name]
+    if missing:
+        what = "the picture" if len(missing) == 1 else f"{len(missing)} pictures, such as"
+        verb = "is" if len(missing) == 1 else "are"
+        warnings.append(CardWarning("asset", f"{what} {missing[0][:60]!r} {verb} not in the file"))
+    picture, why = _first_read(archive, filter(None, there))
+    if why:
+        warnings.append(CardWarning("asset", f"its picture cannot be read: {why}"))
+    return ZipCard(converted, picture, byaf=True)
 
 
 def write_charx(document: Mapping[str, Any], icon: bytes | None, ending: str = "png") -> bytes:
