@@ -198,7 +198,7 @@ def _values(preset: PromptFormat | NamedSampling) -> dict[str, Any]:
     values = preset.model_dump(mode="json", exclude_defaults=True)
     if not hasattr(preset, "values"):
         rules = preset.model_dump(mode="json", include={"names", "length", "stops", "control"})
-        return {**values, **{name: rule for name, rule in rules.items() if name not in values}}
+        return {**values, **rules}
     from presets.idle import idle_settings
 
     held = cast("NamedSampling", preset)

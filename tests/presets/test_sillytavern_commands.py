@@ -78,7 +78,7 @@ def test_three_files_become_one_format_that_prompts_are_made_with(rpchat: Rpchat
     ]
     assert "wrapped" in {row["id"] for row in rpchat("preset", "list", "--json").json}
     shown = rpchat("preset", "show", "wrapped", "--json").json["format"]
-    assert shown["names"] == {"default": "as-sillytavern"}
+    assert shown["names"]["default"] == "as-sillytavern"
     prompt = rpchat(
         "prompt", "--card", "samuel", "--format", "wrapped", "--say", "Hello.", "--user", "Alex", "--json"
     )
