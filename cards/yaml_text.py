@@ -101,8 +101,11 @@ def _judge_values(document: Any) -> None:
         value = waiting.pop()
         count += 1
         if isinstance(value, dict):
-            if not all(isinstance(key, str) for key in value):
-                raise CardError("yaml", "a key of the YAML is not text")
+            odd = next((key for key in value if not isinstance(key, str)), "")
+            if odd != "":
+                raise CardError(
+                    "yaml", f"a key of the YAML is not text: {str(odd)[:40]}; put quotes around it"
+                )
             waiting.extend(value.values())
         elif isinstance(value, list):
             waiting.extend(value)
