@@ -114,6 +114,11 @@ class Opening:
         if launch.format or launch.sampling or launch.settings:
             self.sampling()
 
+    def close(self) -> None:
+        """Leave the store, if it was opened. Raises StoreError."""
+        if "store" in vars(self):
+            self.store.close()
+
     # What lies on disk --------------------------------------------------------------------------------------
 
     @cached_property

@@ -68,6 +68,7 @@ def command(
     from chat.opening import Opening
 
     opening = Opening(replace(launch, new=launch.chat is None and not continue_chat))
+    context.call_on_close(opening.close)
     if opening.model.path is None:
         raise click.ClickException("; ".join(opening.model.notices))
     opening.check()

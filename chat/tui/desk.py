@@ -122,8 +122,8 @@ class Desk:
             if self.session is not None:
                 self.session.close()
                 self.session.saved.wait()
-            if self.opening is not None and "store" in vars(self.opening):
-                self.opening.store.close()
+            if self.opening is not None:
+                self.opening.close()
         except StoreError as error:
             return str(error)
         return ""

@@ -47,6 +47,20 @@ def test_the_next_call_reads_only_what_is_new(card: Path, home: Path, rpchat: Rp
     assert not list((home / "cache" / "states").glob("*.state"))
 
 
+def test_nothing_but_the_chat_and_its_state_stays(card: Path, home: Path) -> None:
+    say("Good evening.", "--card", card)
+    left = {file.relative_to(home).parts[0] for file in home.rglob("*") if file.is_file()}
+    assert left <= {
+        "chats.db",
+        "chats.db.lock",
+        "cache",
+        "snapshots",
+        "logs",
+        "settings.yaml",
+        ".settings.lock",
+    }
+
+
 def test_a_quota_of_nothing_saves_nothing(card: Path, home: Path) -> None:
     home.mkdir(parents=True, exist_ok=True)
     (home / "config.yaml").write_text("state_quota: 0\n")
