@@ -14,6 +14,8 @@ from chat.cli.options import text_or_stdin
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
+    from cards.card import Card
+    from cards.errors import CardWarning
     from cards.lore_values import Activation, Budget, LoreSettings
     from cards.lorebook import Entry, Lorebook
 
@@ -54,16 +56,15 @@ def lore(
     as_json: bool,
 ) -> None:
     """The lorebook of a card, or a lorebook's own file: its entries, or with --test which of them fire."""
-    from cards.library import expanded, read_file
+    from cards.library import expanded
     from cards.lore_values import LoreSettings
-    from cards.reading import read_lorebook
 
     library = at_hand()
     path = library.find(ref)
     if add is not None:
         _add(path, expanded(Path(add)))
         return
-    book, warnings = read_lorebook(read_file(path), path.name)
+    book, card, warnings = _read(path)
     for warning in warnings:
         if "entries" in warning.field:
             warn(f"{path.name}: {warning}")
@@ -72,22 +73,41 @@ def lore(
         return
     texts = [text_or_stdin(message) for message in messages]
     settings = LoreSettings(budget=budget)
-    _show(_activated(path, book, texts, settings, greeting, seed), book.budget_under(settings), as_json)
+    _show(_activated(card, book, texts, settings, greeting, seed), book.budget_under(settings), as_json)
+
+
+def _read(path: Path) -> tuple[Lorebook, Card | None, list[CardWarning]]:
+    """The book in a file, and the card around it where there is one. Raises CardError."""
+    from cards.errors import CardError
+    from cards.library import read_file
+    from cards.reading import read_card, read_lorebook
+
+    data = read_file(path)
+    try:
+        card, warnings = read_card(data, path.name)
+    except CardError:
+        book, warnings = read_lorebook(data, path.name)
+        return book, None, warnings
+    if card.character_book is None:
+        raise CardError("no-lorebook", "there is no lorebook in this card", path.name)
+    return card.character_book, card, warnings
 
 
 def _activated(
-    path: Path, book: Lorebook, texts: list[str], settings: LoreSettings, greeting: int | None, seed: int
+    card: Card | None,
+    book: Lorebook,
+    texts: list[str],
+    settings: LoreSettings,
+    greeting: int | None,
+    seed: int,
 ) -> Activation:
-    from cards.errors import CardError
     from cards.lore_values import LoreScene
     from cards.lorebook import activate
     from cards.macros import Macros
-    from cards.reading import read_card_file
 
-    try:
-        card = read_card_file(path)[0]
+    if card is not None:
         macros, scene = Macros.for_card(card, "User"), LoreScene.for_card(card, greeting=greeting)
-    except CardError:
+    else:
         macros, scene = Macros(char=book.name), LoreScene(greeting=greeting)
     return activate(
         book,

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cards import book
 from chat.settings import Folders
 
 Rpchat = Callable[..., Any]
@@ -111,3 +112,19 @@ def test_a_lorebook_is_put_into_a_card(rpchat: Rpchat, vesna: Path, tmp_path: Pa
     assert [entry["keys"] for entry in data_of(vesna)["character_book"]["entries"]] == [["tower"]]
     none = rpchat("card", "lore", vesna.with_name("gone.json"))
     assert (none.status, none.err.count("\n")) == (1, 1)
+
+
+def test_a_test_reads_the_file_once(
+    rpchat: Rpchat, card_file: WriteCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = card_file("Vesna", character_book=BOOK)
+    read: list[int] = []
+    real = book.read_book_entry
+
+    def counted(raw: Any, index: int, *more: Any) -> Any:
+        read.append(index)
+        return real(raw, index, *more)
+
+    monkeypatch.setattr(book, "read_book_entry", counted)
+    assert rpchat("card", "lore", path, "--test", "the tower").status == 0
+    assert read == [0, 1, 2, 3]
