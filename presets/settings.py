@@ -163,8 +163,9 @@ def _choice(name: str, value: str, allowed: tuple[str, ...], format: PromptForma
     if allowed and set(allowed) <= {"on", "off"} and written in _SWITCHES:
         written = "on" if _SWITCHES[written] else "off"
     if written not in allowed:
-        raise PresetError(
-            f"{name}={value}: format {format.id} takes {listed(allowed)}"
-            + (nearest(written, list(allowed)) if len(allowed) > 3 else "")
-        )
+        known = format.options().get(name)
+        taker = f"format {format.id}" if known == allowed else name
+        hint = nearest(written, list(allowed)) if len(allowed) > 3 else ""
+        near = hint if "did you mean" in hint else ""
+        raise PresetError(f"{name}={value}: {taker} takes {listed(allowed)}{near}")
     return written

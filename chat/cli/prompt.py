@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from chat.launch import Launch
     from chat.opening import Opening
     from chat.records import Chat
+    from presets.format import PromptFormat
     from presets.values import Budget, Mode, Persona, Prompt, Turn
 
 LARGEST_DEFAULT_CONTEXT = 16_384
@@ -112,7 +113,7 @@ def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, st
     chat = history.chat
     format = opening.format(chat)
     kept = known_options(history.options, format)
-    with _budget(opening) as budget:
+    with _budget(opening, format) as budget:
         try:
             prompt = prompt_of(
                 opening.card,
@@ -132,12 +133,14 @@ def _prompt(opening: Opening, history: _History, mode: Mode) -> tuple[Prompt, st
 
 
 @contextmanager
-def _budget(opening: Opening) -> Iterator[Budget | None]:
-    """With `--model` a counter on its vocabulary, in the worker process; no weights are read."""
+def _budget(opening: Opening, format: PromptFormat) -> Iterator[Budget | None]:
+    """With `--model` a counter on its vocabulary, in the worker process; no weights are read. Markers of the
+    format that are none there are said."""
     if opening.launch.model is None:
         yield None
         return
     from chat.engine.protocol import Span
+    from chat.marking import marker_check
     from chat.session import MAX_TOKENS
     from presets.values import Budget
 
@@ -150,6 +153,8 @@ def _budget(opening: Opening) -> Iterator[Budget | None]:
     try:
         assert model.path is not None  # with --model there is one, or choosing it has failed
         engine.load(model.path, vocabulary_only=True).wait()
+        if sentence := marker_check(engine, format).sentence:
+            warn(sentence)
         yield Budget(
             context - min(reply, max(context // 2, 1)),
             lambda segments: engine.count([Span(text=s.text, trusted=s.trusted) for s in segments]),

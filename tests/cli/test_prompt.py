@@ -94,6 +94,14 @@ def test_with_a_model_tokens_are_counted_and_add_up(rpchat: Rpchat) -> None:
     assert answer["dropped"] == []
 
 
+def test_markers_that_the_model_does_not_know_are_said(rpchat: Rpchat, data: Path) -> None:
+    vocabulary = ("--model", data / "llama2-vocab.gguf")
+    answer = rpchat("prompt", "--card", "samuel", "--format", "chatml", "--json", *vocabulary)
+    assert answer.status == 0
+    assert "format chatml may be wrong for this model: its markers are no control tokens" in answer.err
+    assert rpchat("prompt", "--card", "samuel", "--format", "llama2-chat", *vocabulary).err == ""
+
+
 def test_a_vocabulary_without_weights_is_enough_to_count(rpchat: Rpchat, data: Path) -> None:
     vocabulary = ("--model", data / "llama2-vocab.gguf")
     answer = rpchat("prompt", "--card", "samuel", "--format", "metharme", "--json", *vocabulary)

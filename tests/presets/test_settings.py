@@ -55,6 +55,8 @@ def test_nothing_set_changes_nothing() -> None:
         ("ban_eos", "perhaps", "ban_eos=perhaps: format metharme takes off, on"),
         ("length", "lng", "length=lng: format metharme takes long, short, medium"),
         ("names", "maybe", "names=maybe: format metharme takes off, on"),
+        ("reply_length", "40", "reply_length=40: reply_length takes free, short, medium, long"),
+        ("reply_length", "lang", "reply_length takes free, short, medium, long; did you mean long?"),
     ],
 )
 def test_refused_in_one_line(name: str, value: str, message: str) -> None:
