@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from typing import Any, Final
 
+from cards import limits
 from cards.errors import CardError
 from cards.json_text import dump_json
 from cards.payload import payload_document
@@ -102,13 +103,19 @@ def with_text_of(image: bytes, old: bytes) -> bytes:
 def mapped_cards(image: bytes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> bytes:
     """`image` with `change` applied to the document in each of its card chunks, which stay where they are.
 
-    The same bytes when nothing changes; a chunk that cannot be read stays too.
+    The same bytes when nothing changes; a chunk that cannot be read stays too, and so do compressed
+    ones when all before them may have come to `limits.INFLATED_TOTAL`.
     """
     parts: list[bytes] = []
-    copied = 0
+    copied = inflated = 0
     for chunk in chunks(image):
         if chunk.end + 4 > len(image) or chunk.kind not in TEXT_KINDS or not holds_card(image, chunk):
             continue
+        if chunk.kind != b"tEXt":
+            if inflated >= limits.INFLATED_TOTAL:
+                continue
+            # A broken one may have cost as much as there may be.
+            inflated += limits.INFLATED_TEXT
         try:
             keyword, text = chunk_text(image, chunk)
             document = payload_document(text, [])

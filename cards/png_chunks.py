@@ -35,6 +35,8 @@ CARD_KEYWORDS: Final = ("ccv3", "chara")
 """The two keywords of the specifications, the one that wins first."""
 OTHER_KEYWORDS: Final = ("chara_card_v3", "ccv2", "character", "charactercard", "card")
 """Seen in the wild; read only when neither of the two is there."""
+_HEAD: Final = 1_000
+"""Bytes of a text in which a card shows that it is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +170,15 @@ def _read_text(
         found.chunks.append(TextChunk(keyword, text, kind))
 
 
-def _inflated(kind: bytes, rest: bytes) -> bytes:
-    """The text after the keyword's NUL. Raises ValueError with the reason."""
+def _inflated(kind: bytes, rest: bytes, *, head: int = 0) -> bytes:
+    """The text after the keyword's NUL, or with `head` no more than its first bytes. Raises ValueError with
+    the reason."""
     if kind == b"tEXt":
         return rest
     if kind == b"zTXt":
         if rest[:1] != b"\0":
             raise ValueError("unknown compression method")
-        return _decompress(rest[1:])
+        return _decompress(rest[1:], head)
     compressed, method = rest[:1], rest[1:2]
     parts = rest[2:].split(b"\0", 2)
     if len(parts) != 3 or compressed not in (b"\0", b"\1"):
@@ -184,15 +187,17 @@ def _inflated(kind: bytes, rest: bytes) -> bytes:
         return parts[2]
     if method != b"\0":
         raise ValueError("unknown compression method")
-    return _decompress(parts[2])
+    return _decompress(parts[2], head)
 
 
-def _decompress(data: bytes) -> bytes:
+def _decompress(data: bytes, head: int) -> bytes:
     inflater = zlib.decompressobj()
     try:
-        text = inflater.decompress(data, limits.INFLATED_TEXT + 1)
+        text = inflater.decompress(data, head or limits.INFLATED_TEXT + 1)
     except zlib.error as error:
         raise ValueError("its compressed text is damaged") from error
+    if head:
+        return text
     if len(text) > limits.INFLATED_TEXT:
         raise ValueError(f"it inflates to more than the limit of {limits.INFLATED_TEXT // 2**20} MB")
     if not inflater.eof:
@@ -217,6 +222,7 @@ def holds_card(image: bytes, chunk: Chunk) -> bool:
     if keyword not in OTHER_KEYWORDS:
         return keyword in CARD_KEYWORDS
     try:
-        return chunk_text(image, chunk)[1].lstrip().startswith((b"{", b"eyJ", b"ew"))
+        begun = _inflated(chunk.kind, image[separator + 1 : chunk.end], head=_HEAD)
+        return begun.lstrip().startswith((b"{", b"eyJ", b"ew"))
     except ValueError:
         return False

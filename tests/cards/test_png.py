@@ -20,6 +20,7 @@ from cards import limits
 from cards.errors import CardError
 from cards.png import mapped_cards, text_chunks, with_text_of, without_card, write_card_png
 from cards.reading import read_card
+from cards.writing import export_card
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -206,6 +207,19 @@ def test_a_flood_of_chunks_ends_soon(flood: bytes) -> None:
     with pytest.raises(CardError):
         read_card(png(flood))
     assert time.perf_counter() - begun < 2
+
+
+def test_a_flood_of_bombs_beside_a_card_is_written_soon() -> None:
+    bomb = chunk(b"zTXt", b"card\0\0" + zlib.compress(b"{" + b"0" * 23_000_000, 9))
+    private = {**card(), "chat": "last night"}
+    image = png(text("chara", coded(private)), bomb * 60)
+    begun = time.process_time()
+    read, _ = read_card(image)
+    unedited = export_card(read)
+    edited = export_card(read.edited("description", "Another."))
+    assert time.process_time() - begun < 2
+    assert (read_card(unedited)[0].document, len(unedited) > len(bomb) * 60) == (card(), True)
+    assert len(edited) < len(bomb)
 
 
 FOREIGN = (
