@@ -324,7 +324,7 @@ def _book_position(entry: Coercion, more: Coercion) -> Position:
         return written
     if isinstance(written, (int, float)) and not isinstance(written, bool):
         entry.warn("position", "a number where before_char or after_char belongs")
-        return _pick(_POSITIONS, int(written))
+        return _pick(_POSITIONS, entry.whole("position", 0))
     if written in (None, ""):
         return "before_char"
     what = "an unknown word" if isinstance(written, str) else type_name(written)

@@ -304,3 +304,13 @@ def test_a_thousand_odd_values_are_counted_not_listed() -> None:
     _, warnings = read(card_with(character_book={"entries": entries}))
     assert len(warnings) == limits.WARNINGS + 1
     assert str(warnings[-1]) == "1500 more values are odd"
+
+
+@pytest.mark.parametrize("number", [".inf", "-.inf", ".nan", "1.0e+300"])
+@pytest.mark.parametrize("key", ["position", "insertion_order", "priority", "id"])
+def test_numbers_without_end_in_yaml_are_read(key: str, number: str) -> None:
+    entry = f"  - keys: [k]\n    content: c\n    {key}: {number}\n"
+    text = f"name: a\nfirst_mes: b\ncharacter_book:\n  entries:\n{entry}"
+    card, _ = read_card(text.encode(), "a.yaml")
+    assert card.character_book is not None
+    assert card.character_book.entries[0].position == "before_char"
