@@ -247,8 +247,10 @@ class Opening:
         with _one_line(usage=True):
             sampling = self._sampling(format, chat)
             parts = (setting.partition("=") for setting in self.launch.settings)
-            chosen, options = apply_settings(sampling, format, [(name, value) for name, _, value in parts])
-        self.notices += [note for note in idle_settings(chosen) if note not in self.notices]
+            given = [(name, value) for name, _, value in parts]
+            chosen, options = apply_settings(sampling, format, given)
+        idle = idle_settings(chosen, [name for name, _ in given])
+        self.notices += [note for note in idle if note not in self.notices]
         return chosen, options
 
     def _sampling(self, format: PromptFormat, chat: Chat | None) -> Sampling:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from presets.sampling import Sampler, Sampling
 
@@ -30,12 +30,43 @@ _SAMPLERS: dict[str, Sampler] = {
 _BESIDE_MIROSTAT = ("penalties", "dry", "temperature", "smoothing")
 """Samplers that work before mirostat draws; it takes the place of the others."""
 
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "dynatemp_exponent": ("dynatemp_range",),
+    "smoothing_curve": ("smoothing_factor",),
+    "tfs_variant": ("tfs_z",),
+    "tfs_min_keep": ("tfs_z",),
+    "xtc_threshold": ("xtc_probability",),
+    "repeat_last_n": ("repeat_penalty", "frequency_penalty", "presence_penalty"),
+    "repeat_penalty_slope": ("repeat_penalty",),
+    "dry_base": ("dry_multiplier",),
+    "dry_allowed_length": ("dry_multiplier",),
+    "dry_penalty_last_n": ("dry_multiplier",),
+    "dry_sequence_breakers": ("dry_multiplier",),
+    "mirostat_tau": ("mirostat",),
+    "mirostat_eta": ("mirostat",),
+    "adaptive_decay": ("adaptive_target",),
+    "banned_strength": ("banned_strings",),
+}
+"""A setting that shapes a sampler -> those of which one must be on for it."""
+
 _NEUTRAL = Sampling()
 
 
-def idle_settings(sampling: Sampling) -> tuple[str, ...]:
-    """A sentence for each setting that was turned on and has no effect, and why."""
-    return tuple(f"{name}={_shown(sampling, name)} has no effect: {why}" for name, why in _idle(sampling))
+def idle_settings(sampling: Sampling, named: Collection[str] = ()) -> tuple[str, ...]:
+    """A sentence for each setting that was turned on and has no effect, and why.
+
+    A preset may shape what it leaves off, for whoever turns it on; of the settings `named`, which somebody
+    has just given, that is said too.
+    """
+    given = {name.strip().replace("-", "_") for name in named}
+    idle = [*_idle(sampling), *((name, why) for name, why in _waiting(sampling) if name in given)]
+    return tuple(f"{name}={_shown(sampling, name)} has no effect: {why}" for name, why in idle)
+
+
+def _waiting(s: Sampling) -> Iterator[tuple[str, str]]:
+    for name, needs in _NEEDS.items():
+        if all(getattr(s, need) == getattr(_NEUTRAL, need) for need in needs):
+            yield name, f"{' and '.join(needs)} {'is' if len(needs) == 1 else 'are'} off"
 
 
 def _idle(s: Sampling) -> Iterator[tuple[str, str]]:
@@ -66,4 +97,6 @@ def _idle(s: Sampling) -> Iterator[tuple[str, str]]:
 
 def _shown(sampling: Sampling, name: str) -> str:
     value = getattr(sampling, name)
+    if isinstance(value, str):
+        return value
     return f"{value:g}" if isinstance(value, (int, float)) else str(list(value))

@@ -29,7 +29,7 @@ def change_settings(session: Session, argument: str) -> str:
         sampling=sampling if sampling != session.sampling else None,
         options={**session.options, **options} if options else None,
     )
-    return "\n".join(["Set: " + ", ".join(words), *idle_settings(sampling)])
+    return "\n".join(["Set: " + ", ".join(words), *idle_settings(sampling, [name for name, _ in pairs])])
 
 
 def _settings(argument: str) -> list[str]:

@@ -57,6 +57,35 @@ def test_what_has_no_effect_and_why(values: dict[str, Any], said: dict[str, str]
     assert {name.partition("=")[0]: why for name, _, why in found} == said
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"xtc_threshold": 0.2}, "xtc_threshold=0.2 has no effect: xtc_probability is off"),
+        ({"xtc_threshold": 0.1}, "xtc_threshold=0.1 has no effect: xtc_probability is off"),
+        ({"xtc_threshold": 0.2, "xtc_probability": 0.5}, ""),
+        ({"tfs_variant": "reference"}, "tfs_variant=reference has no effect: tfs_z is off"),
+        ({"tfs_min_keep": 2, "tfs_z": 0.9}, ""),
+        (
+            {"dry_sequence_breakers": ["x"]},
+            "dry_sequence_breakers=['x'] has no effect: dry_multiplier is off",
+        ),
+        (
+            {"repeat_last_n": 64},
+            "repeat_last_n=64 has no effect: repeat_penalty and frequency_penalty and presence_penalty are off",
+        ),
+        ({"repeat_last_n": 64, "presence_penalty": 0.2}, ""),
+        ({"mirostat_tau": 4}, "mirostat_tau=4 has no effect: mirostat is off"),
+        ({"adaptive_decay": 0.5}, "adaptive_decay=0.5 has no effect: adaptive_target is off"),
+        ({"banned_strength": 0.5}, "banned_strength=0.5 has no effect: banned_strings is off"),
+    ],
+)
+def test_a_setting_of_a_sampler_that_is_off_is_said_to_who_gave_it(values: dict[str, Any], said: str) -> None:
+    sampling = Sampling(**values)
+    assert idle_settings(sampling) == ()
+    first = next(iter(values)).replace("_", "-")
+    assert idle_settings(sampling, [first, "temperature"]) == ((said,) if said else ())
+
+
 def test_a_sentence_says_the_value() -> None:
     assert idle_settings(Sampling(top_k=40, mirostat=2)) == (
         "top_k=40 has no effect: mirostat 2 takes its place",
