@@ -66,7 +66,7 @@ def idle_settings(sampling: Sampling, named: Collection[str] = ()) -> tuple[str,
 def _waiting(s: Sampling) -> Iterator[tuple[str, str]]:
     for name, needs in _NEEDS.items():
         if all(getattr(s, need) == getattr(_NEUTRAL, need) for need in needs):
-            yield name, f"{' and '.join(needs)} {'is' if len(needs) == 1 else 'are'} off"
+            yield name, f"{', '.join(needs)} {'is' if len(needs) == 1 else 'are'} off"
 
 
 def _idle(s: Sampling) -> Iterator[tuple[str, str]]:

@@ -71,7 +71,7 @@ def test_what_has_no_effect_and_why(values: dict[str, Any], said: dict[str, str]
         ),
         (
             {"repeat_last_n": 64},
-            "repeat_last_n=64 has no effect: repeat_penalty and frequency_penalty and presence_penalty are off",
+            "repeat_last_n=64 has no effect: repeat_penalty, frequency_penalty, presence_penalty are off",
         ),
         ({"repeat_last_n": 64, "presence_penalty": 0.2}, ""),
         ({"mirostat_tau": 4}, "mirostat_tau=4 has no effect: mirostat is off"),
