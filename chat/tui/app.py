@@ -6,8 +6,13 @@ The first frame waits for nothing: the worker is spawned after it, model and cha
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import sys
+import threading
 import traceback
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -61,6 +66,7 @@ class RpchatApp(App[int]):
         self.unsent = ""
         """What stood in the box then."""
         self._leaving = False
+        self._gone = False
         self.register_theme(RPCHAT)
         self.register_theme(SIXTEEN)
         self.theme = SIXTEEN.name if sixteen_colours else RPCHAT.name
@@ -100,6 +106,9 @@ class RpchatApp(App[int]):
         """Paint first."""
         self.push_screen(self.chat)
         self.call_after_refresh(self.desk.prepare)
+        for name in ("SIGHUP", "SIGTERM"):
+            with suppress(AttributeError, NotImplementedError, RuntimeError):  # Windows; not the main thread
+                asyncio.get_running_loop().add_signal_handler(getattr(signal, name), self.leave_at_once)
 
     def on_prepared(self, prepared: Prepared) -> None:
         """The settings are read; nothing else has been touched."""
@@ -192,6 +201,11 @@ class RpchatApp(App[int]):
             self._leaving = True
             self.run_worker(self._leave, thread=True, group="leaving", exit_on_error=False)
 
+    def leave_at_once(self) -> None:
+        """The terminal was closed, or the system ends: as `leave`, also where nothing can be drawn."""
+        self._gone = True
+        self.leave()
+
     def _leave(self) -> None:
         """Blocks for a moment, hence a thread: the screen stays alive and the reply's thread can post its
         end."""
@@ -199,6 +213,10 @@ class RpchatApp(App[int]):
         if self.engine is not None:
             self.engine.close()
         status = 1 if self.failure else 0
+        if self._gone:  # writing to a terminal that was closed may block for ever
+            last = threading.Timer(LEAVING_SECONDS, os._exit, (status,))
+            last.daemon = True
+            last.start()
         self.call_from_thread(self.exit, status, status)
 
     def give_up(self, line: str, exit_status: int) -> None:
