@@ -7,7 +7,7 @@ and reads does not wait for the writers.
 from cards.library.files import FileState, file_state, read_file, save_file
 from cards.library.folder import CARD_ENDINGS, CardLibrary, expanded, id_in, lasting
 from cards.library.index import LibraryCard
-from cards.library.ordering import SORTS, Sort, filtered, in_order
+from cards.library.ordering import SORTS, Sort, TypedFilter, filtered, in_order
 
 __all__ = [
     "CARD_ENDINGS",
@@ -16,6 +16,7 @@ __all__ = [
     "FileState",
     "LibraryCard",
     "Sort",
+    "TypedFilter",
     "expanded",
     "file_state",
     "filtered",

@@ -106,23 +106,15 @@ def _sorted_by(card: LibraryCard, by: str, last_chats: dict[str, datetime]) -> d
 
 def _last_chats(cards: Sequence[LibraryCard]) -> dict[str, datetime]:
     """When the last chat with each card went on, by the card's ref."""
-    from cards.library import lasting
+    from chat.last_chats import last_chats
     from chat.settings import Folders
     from chat.store import Store
 
     database = Folders.find().database
     if not database.exists():
         return {}
-    store = Store(database)
-    try:
-        newest: dict[str, datetime] = {}
-        for chat in store.chats():
-            # The card's file may have got another name since.
-            known = lasting(chat.card_ref)
-            newest[known] = max(chat.updated, newest.get(known, chat.updated))
-    finally:
-        store.close()
-    return {card.ref: newest[lasting(card.ref)] for card in cards if lasting(card.ref) in newest}
+    with Store(database) as store:
+        return last_chats(cards, store.chats())
 
 
 @command.command()

@@ -145,9 +145,10 @@ class Desk:
             elif self.session is None:
                 self.open_card("samuel")
 
-        if self.opening is not None:
+        opening = self.opening
+        if opening is not None:
             self._app.chat.outbox.take_back()
-            self._app.push_screen(LibraryScreen(self.opening.library), picked)
+            self._app.push_screen(LibraryScreen(opening.library, lambda: opening.store.chats()), picked)
 
     def pick_chat(self, words: str = "") -> None:
         """Choose a chat."""

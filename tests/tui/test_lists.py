@@ -67,8 +67,9 @@ async def test_cards_show_whole_tags_in_a_column(play: Any, size: tuple[int, int
     async with play(size=size) as p:
         await p.press("ctrl+o")
         await p.until(lambda: isinstance(p.app.screen, LibraryScreen) and "Samuel" in p.screen())
-        tags = {tag for card in p.app.screen._cards for tag in card.tags}
-        for card in p.app.screen._cards:
+        cards = p.app.desk.opening.library.list()
+        tags = {tag for card in cards for tag in card.tags}
+        for card in cards:
             row = next(line for line in p.screen().split("\n") if f"{card.name} " in line)
             shown = row.split(card.name, 1)[1].replace("│", "").replace("…", "").strip()
             assert not shown or set(shown.split(" · ")) <= tags
