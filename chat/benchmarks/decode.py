@@ -23,6 +23,8 @@ SENTENCES = 70
 """About 1 000 tokens of the demo model."""
 STOPS = ("\n### Input", "\n### Response", "\nUser:", "\nSamuel:")
 LARGE_VOCABULARIES = (131_072, 262_144)
+WIDTH, LAYERS = 640, 18
+"""Of the random models: those of the smallest model that has such a vocabulary, Gemma 3 270M."""
 
 
 def _limarp() -> Sampling:
@@ -76,7 +78,7 @@ def large_vocabularies(bench: Bench) -> Mapping[str, float]:
     """The same over a bare loop where the sampling has many more candidates: tiny random models."""
     found = {}
     for size in LARGE_VOCABULARIES:
-        model = random_llama(bench, vocabulary=size, width=512, layers=12)
+        model = random_llama(bench, vocabulary=size, width=WIDTH, layers=LAYERS)
         found[_of_vocabulary(size)] = _vs_ceiling(bench, model, spans(20))
     return found
 

@@ -100,10 +100,9 @@ class _RandomLlama:
             values = dice.standard_normal((rows, columns), dtype=np.float32) * np.float32(scale)
             writer.add_tensor(f"{name}.weight", values.astype(np.float16))
 
-        tensor("token_embd", self._vocabulary, width, 1.0)
+        tensor("token_embd", self._vocabulary, width, 1.0)  # the output layer too, as in small models
         # The logits' spread is that of a trained model: a few candidates hold most of the probability.
-        tensor("output", self._vocabulary, width, 3.5 / width**0.5)
-        writer.add_tensor("output_norm.weight", np.ones(width, np.float32))
+        writer.add_tensor("output_norm.weight", np.full(width, 3.5 / width**0.5, np.float32))
         for layer in range(self._layers):
             for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
                 tensor(f"blk.{layer}.{name}", width, width, width**-0.5)

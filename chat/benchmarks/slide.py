@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from chat.benchmarks.measure import Bare, Bench, Figure, Measure, Missing
-from chat.benchmarks.talk import Talk
+from chat.benchmarks.talk import BEST, Talk
 from chat.benchmarks.turns import surplus
-from chat.engine.client import Engine
-from chat.engine.protocol import Span
 from chat.idle import Idle
-from presets.sampling import Sampling
 
 __all__ = ["MEASURES", "divergence"]
 
 TURNS = 60
 CONTEXT = 2_048
-BEST = 1_000
-"""Candidates that distributions are compared over; the rest counts as one."""
 FEWEST_SLIDES = 3
 
 
@@ -31,17 +26,18 @@ def slide(bench: Bench) -> Mapping[str, float]:
         bench.engine(bench.demo, CONTEXT) as plain,
         Bare(bench.demo, CONTEXT) as bare,
     ):
-        talk, other = Talk(engine, "chatml", reply_tokens=40), Talk(plain, "chatml", reply_tokens=40)
+        talk, other = (Talk(one, "chatml", sampling="limarp-v3", reply_tokens=40) for one in (engine, plain))
         idle = Idle(talk.session)
         talk.turn()
         other.turn()
         for _ in range(TURNS):
             idle.work()
             turns.append(talk.turn())
-            ratios.append(turns[-1].rate / other.turn().rate)
-            if turns[-1].slid:
-                fresh = bare.candidates(talk.sent, BEST)
-                apart.append(divergence(fresh, _candidates(engine, talk.sent)))
+            rate = other.turn().rate
+            if (candidates := turns[-1].candidates) is None:
+                ratios.append(turns[-1].rate / rate)
+            else:  # to note them down takes time
+                apart.append(divergence(bare.candidates(talk.sent, BEST), candidates))
         talk.close()
         other.close()
     if len(apart) < FEWEST_SLIDES:
@@ -54,12 +50,6 @@ def slide(bench: Bench) -> Mapping[str, float]:
         "slide.kl": statistics.fmean(apart),
         "slide.decode_ratio": statistics.median(ratios),
     }
-
-
-def _candidates(engine: Engine, prompt: Sequence[Span]) -> dict[int, float]:
-    """The likeliest next tokens by what the cache holds; the chat's own sequence stays as it is."""
-    asked = engine.generate(prompt, Sampling(), seed=0, max_tokens=1, probs=BEST, aside=True).wait()
-    return {candidate.id: candidate.p for candidate in asked.probs[0].steps[0].best}
 
 
 def divergence(true: Mapping[int, float], other: Mapping[int, float]) -> float:

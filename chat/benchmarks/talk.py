@@ -17,7 +17,10 @@ from chat.store import Store
 from presets.library import PresetLibrary
 from presets.values import Persona, Prompt
 
-__all__ = ["Talk", "TurnCost"]
+__all__ = ["BEST", "Talk", "TurnCost"]
+
+BEST = 1_000
+"""Candidates that are kept after a slide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,9 @@ class TurnCost:
     write_seconds: float
     slid: bool
     """History left the prompt in this turn."""
+    candidates: dict[int, float] | None = None
+    """After a slide: the likeliest first tokens of the reply and their probabilities, as the model gave them.
+    """
 
     @property
     def rate(self) -> float:
@@ -79,6 +85,8 @@ class Talk:
         prompt = session.prompt()
         self.sent = spans_of(prompt.segments)
         new = self._behind(prompt, answered)
+        slid = prompt.window != before
+        session.inspector.wanted = BEST if slid else 0
         for event in session.reply():
             if isinstance(event, ReplyFailed | ReplyEmpty):
                 raise Missing(f"a reply of the benchmark failed: {event}")
@@ -89,7 +97,8 @@ class Talk:
             made.evaluated_tokens,
             made.generated_tokens,
             made.timings["write"],
-            session.chat.window != before,
+            slid,
+            {one.id: one.p for one in session.inspector.tokens[0].steps[0].best} if slid else None,
         )
 
     def _behind(self, prompt: Prompt, message_id: str) -> int:
