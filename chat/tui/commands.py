@@ -261,7 +261,7 @@ COMMANDS: tuple[Command, ...] = (
         "cards",
         "Chats",
         "Cards",
-        "The characters: open the last chat with one, or a new one",
+        "The characters, found by name or tag: the last chat with one, or a new one",
         ("cards",),
         keys=("ctrl+o",),
     ),

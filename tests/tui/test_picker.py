@@ -193,7 +193,7 @@ async def test_names_and_tags_stay_text(picker: Picker, size: tuple[int, int]) -
             assert all(len(line) <= size[0] for line in p.screen().split("\n"))
 
 
-@pytest.mark.parametrize("size", [(60, 20), (200, 60)])
+@pytest.mark.parametrize("size", [(40, 10), (60, 20), (200, 60)])
 async def test_ten_thousand_cards_scroll_under_the_cursor(
     play: Any, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
@@ -204,7 +204,8 @@ async def test_ten_thousand_cards_scroll_under_the_cursor(
         await p.until(lambda: "10 000 cards · by name" in p.screen())
         cards = p.app.screen.query_one(CardList)
         rows = cards.size.height
-        assert rows >= 8
+        assert rows >= size[1] - 14
+        assert rows >= 2
         assert len(p.app.screen.query("*")) < 20
         await p.press("pagedown", "pagedown", "down")
         assert cards.highlighted is many[2 * (rows - 1) + 1]
@@ -212,7 +213,7 @@ async def test_ten_thousand_cards_scroll_under_the_cursor(
         await p.type("0999")
         await p.until(lambda: "11 of 10 000 cards" in p.screen())
         assert shown(p)[0] == "Card 00999"
-        assert "Esc back" in p.screen()
+        assert "Ctrl+N new" in p.screen()
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class LibraryScreen(ModalScreen["Picked | None"]):
         & .title { color: $accent; text-style: bold; }
         & Input { border: round $rule; background: $background; height: 3; }
         & Input:focus { border: round $accent; background-tint: $background 0%; }
-        & .count, & .keys { color: $note; }
+        & .count, & .keys { color: $note; height: 1; }
         & CardList { height: 1fr; margin: 1 0; }
         &.-low { & > Vertical { padding: 0 2; } & CardList { margin: 0; } }
     }
