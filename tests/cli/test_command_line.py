@@ -239,7 +239,7 @@ def test_ctrl_c_ends_quietly(rpchat: Rpchat, monkeypatch: pytest.MonkeyPatch) ->
 def test_cards_are_listed_and_shown_as_text_and_json(rpchat: Rpchat) -> None:
     listed = rpchat("card", "list", "--json").json
     assert {"samuel", "carina", "charlotte", "etma", "mila"} <= {card["ref"] for card in listed}
-    assert set(listed[0]) == {"ref", "path", "name", "spec", "creator", "tags", "starter", "error"}
+    assert set(listed[0]) == {"ref", "path", "name", "spec", "creator", "tags", "tokens", "starter", "error"}
     assert "samuel" in rpchat("card", "list").out
     shown = rpchat("card", "show", "Samuel")
     assert shown.out.startswith("Samuel\n")
