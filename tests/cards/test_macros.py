@@ -151,7 +151,7 @@ def test_text_without_macros_is_kept(text: str) -> None:
     ],
 )
 def test_a_bomb_is_bounded_in_size_and_time(text: str) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     expanded = macros(description="word " * 1000).expand(text)
     assert len(expanded) <= len(text) + limits.MACRO_OUTPUT
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2

@@ -178,11 +178,11 @@ def test_a_bomb_beside_a_card_does_not_matter() -> None:
     bomb = zlib.compressobj(9)
     packed = bomb.compress(b"\0" * limits.INFLATED_TEXT) + bomb.compress(b"\0" * 1000) + bomb.flush()
     data = png(chunk(b"zTXt", b"ccv3\0\0" + packed), text("chara", CODED))
-    begun = time.perf_counter()
+    begun = time.process_time()
     found, warnings = read_card(data)
     assert found.name == "Samuel"
     assert any("limit" in warning.message for warning in warnings)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 def test_a_long_chunk_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,10 +203,10 @@ def test_a_long_chunk_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["many cards", "cards", "many chunks", "bombs over the limit", "bombs under it"],
 )
 def test_a_flood_of_chunks_ends_soon(flood: bytes) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()
     with pytest.raises(CardError):
         read_card(png(flood))
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_a_flood_of_bombs_beside_a_card_is_written_soon() -> None:

@@ -74,6 +74,6 @@ def test_marks_lie_inside_the_text(text: str, growing: bool) -> None:
     "text", ["**a " * 30_000, '"a ' * 30_000, "`" * 60_000, "*a" * 30_000, "```\n" * 3_000]
 )
 def test_hostile_text_takes_no_time(text: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     marks(text)
-    assert time.monotonic() - start < 2
+    assert time.process_time() - start < 2
