@@ -34,7 +34,9 @@ def at_terminal(*args: object, steps: Sequence[Step] = (), editor: Path | None =
     env.pop("VISUAL", None)
     shown, seen, left = b"", 0, list(steps)
     again = math.inf
-    with subprocess.Popen(program, stdin=slave, stdout=slave, stderr=slave, env=env) as process:
+    with subprocess.Popen(
+        program, stdin=slave, stdout=slave, stderr=slave, env=env, preexec_fn=_hear_ctrl_c
+    ) as process:
         os.close(slave)
         end = time.monotonic() + 60
         while time.monotonic() < end:
@@ -62,6 +64,11 @@ def at_terminal(*args: object, steps: Sequence[Step] = (), editor: Path | None =
     os.close(master)
     assert not left, shown
     return process.returncode, shown.decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def _hear_ctrl_c() -> None:
+    """Whoever started the tests in the background has SIGINT ignored, and that is handed down."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def own(rpchat: Rpchat) -> list[tuple[str, str]]:
