@@ -43,6 +43,8 @@ def left(known: Siblings, place: int, text: str, **candidates: float) -> list[in
         pytest.param(4, "The", {"t2": 0.99, "t5": 0.01}, [LAMP, DOOR], id="no good choice yet"),
         pytest.param(ANY, "The", {"t2": 0.99, "t5": 0.01}, [DOOR], id="any choice will do now"),
         pytest.param(9, "The lamp turned", {"t0": 0.9, "t7": 0.1}, [7], id="the same end is the same reply"),
+        pytest.param(1, "The lamp turned", {"t0": 0.99, "t7": 0.01}, [7], id="however short and likely"),
+        pytest.param(1, "The lamp turned", {"t0": 1.0}, [END], id="no choice but to end"),
     ],
 )
 def test_what_is_left(

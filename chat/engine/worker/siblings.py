@@ -4,7 +4,8 @@ A sampling that leaves few candidates makes alternatives alike. So where a reply
 what that one said next is taken out of the candidates that the samplers have left: at first only when another
 good one is among them, a few tokens later for any other. (Two candidates a token, from there to the last
 token that may be shared, keep eight replies apart.) Where the samplers leave nothing else, nothing is forced,
-and the next token is looked at.
+and the next token is looked at. A reply does not end where the same one has ended, however short: it would be
+no alternative at all.
 """
 
 from __future__ import annotations
@@ -56,20 +57,19 @@ class Siblings:
     def at(self, place: int, text: bytes) -> bool:
         """The reply has `place` tokens, which say `text`; whether a sibling began so, and `lead_apart` is to
         look at the next one."""
-        if place < FREE:
-            return False
         text, self._place = text.lstrip(), place
         self._said = []
         for other in self._others:
             said = other.text.lstrip()
-            if said.startswith(text) and (len(said) > len(text) or other.over):
+            is_same_so_far = said == text and other.over
+            if is_same_so_far or (place >= FREE and len(said) > len(text) and said.startswith(text)):
                 self._said.append(said[len(text) :])
         return bool(self._said)
 
     def lead_apart(self, candidates: Candidates) -> int:
         """Takes away what a sibling said next, when something else is left."""
         other = ~np.fromiter(map(self._is_said, candidates.ids.tolist()), np.bool_, candidates.ids.size)
-        if self._place < ANY:
+        if self._place < ANY and b"" not in self._said:
             other &= self._good(candidates)
         if other.any():
             candidates.keep(other)
