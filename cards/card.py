@@ -13,12 +13,13 @@ from itertools import islice
 from typing import Any, Final, Literal
 
 from cards import limits
+from cards.agnai import persona_text
 from cards.book import Lorebook
 from cards.coercion import Coercion
 from cards.errors import CardWarning
 from cards.lore_entry import LoreRole
 from cards.paths import value_at, with_value
-from cards.shapes import FIELD_ALIASES, Shape, Spec, detect_shape
+from cards.shapes import FIELD_ALIASES, TEXT_FIELDS, Shape, Spec, detect_shape
 from cards.v3_fields import Asset, read_assets, read_date, read_favourite, read_talkativeness
 
 __all__ = ["COMPARED", "Card", "Container", "DepthPrompt", "card_from_document", "differing_fields"]
@@ -200,8 +201,6 @@ class Card:
         """What {{char}} stands for: the V3 nickname when there is one, else the name."""
         return self.nickname if self.nickname.strip() else self.name
 
-    display_name = call_name
-
     @cached_property
     def _fields(self) -> Coercion:
         """The object that holds the fields: `data`, or the document itself. Its warnings are `warnings`."""
@@ -218,7 +217,7 @@ class Card:
 
     def _text(self, name: str) -> str:
         if name == "description" and self.shape.spec == "agnai":
-            return agnai_persona(self._fields)
+            return persona_text(self._fields)
         fields = self._fields
         keys = self.shape.aliases(name)
         for key in keys:
@@ -291,25 +290,14 @@ class Card:
 
 
 COMPARED: Final = (
-    "name",
-    "description",
-    "personality",
-    "scenario",
-    "first_mes",
-    "mes_example",
-    "creator_notes",
-    "system_prompt",
-    "post_history_instructions",
-    "creator",
-    "character_version",
-    "nickname",
+    *TEXT_FIELDS,
     "alternate_greetings",
     "tags",
     "extensions",
     "character_book",
     "depth_prompt",
 )
-"""The fields of the view."""
+"""The fields in which two copies of a card may differ."""
 
 
 _MORE: Final = (
@@ -333,13 +321,6 @@ def differing_fields(one: Card, other: Card) -> list[str]:
     if not alike and one._text("creator_notes") != other._text("creator_notes"):
         differ.append("creator_notes")
     return differ
-
-
-def agnai_persona(fields: Coercion) -> str:
-    """Agnai keeps a persona as attributes; this is the text that it makes of them."""
-    from cards.agnai import persona_text
-
-    return persona_text(fields)
 
 
 def card_from_document(document: dict[str, Any], fallback_name: str = "") -> tuple[Card, list[CardWarning]]:

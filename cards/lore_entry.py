@@ -54,18 +54,10 @@ Told = Literal[
 TOLD: Final[tuple[Told, ...]] = get_args(Told)
 
 _T = TypeVar("_T")
-_LOGICS: Final[tuple[Logic, ...]] = ("and_any", "not_all", "not_any", "and_all")
-_POSITIONS: Final[tuple[Position, ...]] = (
-    "before_char",
-    "after_char",
-    "note_top",
-    "note_bottom",
-    "depth",
-    "examples_top",
-    "examples_bottom",
-    "outlet",
-)
-_ROLES: Final[tuple[LoreRole, ...]] = ("system", "user", "char")
+# SillyTavern writes these three as numbers: the places in the lists above.
+_LOGICS: Final[tuple[Logic, ...]] = get_args(Logic)
+_POSITIONS: Final[tuple[Position, ...]] = get_args(Position)
+_ROLES: Final[tuple[LoreRole, ...]] = get_args(LoreRole)
 _ROLE_NAMES: Final[dict[str, LoreRole]] = {
     "": "system",
     "system": "system",

@@ -11,7 +11,6 @@ import re
 import time
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,12 +35,6 @@ _TRIE_DEPTH: Final = 24
 
 Key = int
 """A key's number in its index. Equal keys with equal rules share one."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Literal:
-    text: str
-    whole: bool
 
 
 class KeyIndex:

@@ -99,9 +99,8 @@ def replayed(
     `path` names the chat's messages, oldest first, each name unique (its row in the store). `replies` are the
     places in it that the model wrote, ascending: before each of them the book was asked about all that stood
     earlier, and `scan(length, timers)` asks it again, about the first `length` messages; before a greeting it
-    was not asked. `known` keeps the
-    timers after each reply by its name, so that a turn more costs one scan more; empty it when the book or
-    its settings change.
+    was not asked. `known` keeps the timers after each reply by its name, so that a turn more costs one scan
+    more; empty it when the book or its settings change.
     """
     known = {} if known is None else known
     asked = [place for place in replies if place > 0]

@@ -16,7 +16,7 @@ from cards.json_text import parse_json
 from cards.paths import parsed_path, value_at, written_path
 from cards.yaml_text import dump_yaml, parse_yaml
 
-__all__ = ["document_from_markdown", "is_markdown_card", "looks_written_here", "write_markdown"]
+__all__ = ["document_from_markdown", "has_front_matter", "looks_like_markdown_card", "write_markdown"]
 
 _FRONT: Final = re.compile(r"---[ \t]*\r?\n(.*?)^---[ \t]*\r?$\n?", re.DOTALL | re.MULTILINE)
 _MARKER: Final = re.compile(r"^<!-- (\S.*\S|\S) -->[ \t]*\r?$", re.MULTILINE)
@@ -29,12 +29,12 @@ _HOLE: Final = "(below)"
 _Path = tuple[str | int, ...]
 
 
-def is_markdown_card(text: str) -> bool:
-    """Whether the text begins with front matter in which a card lies."""
+def has_front_matter(text: str) -> bool:
+    """Whether the text begins with front matter, in which a card may lie."""
     return _FRONT.match(text) is not None
 
 
-def looks_written_here(text: str) -> bool:
+def looks_like_markdown_card(text: str) -> bool:
     """Whether a Markdown file is a card: in a folder of cards lie READMEs and pages with front matter too."""
     front = _FRONT.match(text.lstrip("\ufeff"))
     return front is not None and _CARD_KEY.search(front[1]) is not None

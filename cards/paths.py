@@ -17,6 +17,8 @@ Path = Sequence[str | int]
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE: Final = re.compile(r"[^.\[]+")
 _DECODER: Final = json.JSONDecoder()
+_DIGITS: Final = 9
+"""Of a list's index, at most: of thousands of digits Python makes no number."""
 
 
 def written_path(path: Path) -> str:
@@ -103,7 +105,7 @@ def with_value(document: Any, path: Path, value: Any) -> Any:
 
 
 def _index(part: str | int, length: int) -> int | None:
-    if isinstance(part, str) and not part.isdecimal():
+    if isinstance(part, str) and not (part.isdecimal() and len(part) <= _DIGITS):
         return None
     index = int(part)
     return index if 0 <= index < length else None

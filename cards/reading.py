@@ -200,10 +200,10 @@ def _split_text(data: bytes, warnings: list[CardWarning]) -> tuple[str, str]:
 
 def _written_document(blank: int, text: str, warnings: list[CardWarning]) -> tuple[Container, Any]:
     # Importing a YAML parser takes longer than reading a JSON or PNG card.
-    from cards.markdown import document_from_markdown, is_markdown_card
+    from cards.markdown import document_from_markdown, has_front_matter
     from cards.yaml_text import looks_like_yaml_card, parse_yaml
 
-    if is_markdown_card(text):
+    if has_front_matter(text):
         return "markdown", document_from_markdown(text, warnings)
     if not text.startswith(("//", "/*")) and looks_like_yaml_card(text):
         try:

@@ -8,7 +8,23 @@ from typing import Any, Final, Literal
 
 from cards.errors import CardError, CardWarning
 
-__all__ = ["FIELD_ALIASES", "Shape", "Spec", "detect_shape", "looks_like"]
+__all__ = ["FIELD_ALIASES", "TEXT_FIELDS", "Shape", "Spec", "detect_shape", "looks_like"]
+
+TEXT_FIELDS: Final = (
+    "name",
+    "description",
+    "personality",
+    "scenario",
+    "first_mes",
+    "mes_example",
+    "creator_notes",
+    "system_prompt",
+    "post_history_instructions",
+    "creator",
+    "character_version",
+    "nickname",
+)
+"""The fields that hold one text each; V1 has the first six, V2 all but the last."""
 
 Spec = Literal["v1", "v2", "v3", "pygmalion", "agnai", "webui", "byaf"]
 """`webui` is text-generation-webui's YAML or JSON; `agnai` and `byaf` are those programs' own documents."""

@@ -129,7 +129,7 @@ def _biases(value: str) -> dict[str, Any]:
     if value.strip().startswith("{"):
         try:
             biases = json.loads(value)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PresetError(f"logit_bias={value}: not JSON: {error}") from error
         return dict(biases)
     text, colon, bias = value.rpartition(":")
@@ -143,7 +143,7 @@ def _texts(value: str) -> list[Any]:
     is_list = value.strip().startswith("[")
     try:
         texts = json.loads(value if is_list else f'["{value}"]')
-    except ValueError:
+    except (ValueError, RecursionError):
         return [value]
     return texts if isinstance(texts, list) else [value]
 

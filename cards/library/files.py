@@ -44,21 +44,18 @@ def read_file(path: Path) -> bytes:
 class FileState:
     """What a file was when it was read, to notice that another program has written it since."""
 
-    size: int
-    modified: int
-    """Nanoseconds."""
     digest: str
+    """SHA-256 of its bytes."""
 
 
 def file_state(path: Path) -> FileState | None:
     """The file as it is now, None when there is none. Raises CardError when it cannot be read."""
     try:
-        found = os.stat(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise CardError("unreadable", f"cannot be read: {error.strerror}", str(path)) from error
-    return FileState(found.st_size, found.st_mtime_ns, hashlib.sha256(read_file(path)).hexdigest())
+        return FileState(hashlib.sha256(read_file(path)).hexdigest())
+    except CardError as error:
+        if error.code == "missing":
+            return None
+        raise
 
 
 def save_file(

@@ -147,9 +147,9 @@ def is_other_text(path: Path, data: bytes) -> bool:
     """Whether a Markdown file in a folder of cards is a README or a note, and no card."""
     if path.suffix.lower() != ".md":
         return False
-    from cards.markdown import looks_written_here
+    from cards.markdown import looks_like_markdown_card
 
-    return not looks_written_here(data.decode("utf-8", "replace"))
+    return not looks_like_markdown_card(data.decode("utf-8", "replace"))
 
 
 def _read(file: Path) -> dict[str, list[Any]]:

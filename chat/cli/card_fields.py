@@ -9,25 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cards.shapes import TEXT_FIELDS
 from chat.cli.options import text_or_file
 
 if TYPE_CHECKING:
     from cards.card import Card
 
-TEXTS = (
-    "name",
-    "description",
-    "personality",
-    "scenario",
-    "first_mes",
-    "mes_example",
-    "creator_notes",
-    "system_prompt",
-    "post_history_instructions",
-    "creator",
-    "character_version",
-    "nickname",
-)
 LISTS = ("tags", "alternate_greetings")
 STRUCTURED = (
     "extensions",
@@ -58,7 +45,7 @@ def with_field(card: Card, setting: str) -> Card:
     text = text_or_file(value)
     parts = _resolved(card, field)
     name = _field_at(card, parts)
-    if name in TEXTS:
+    if name in TEXT_FIELDS:
         return card.edited(name, text)
     if name in LISTS:
         return card.edited(name, _list(text, split=name == "tags"))
@@ -81,7 +68,7 @@ def _resolved(card: Card, field: str) -> Parts:
     except ValueError as error:
         raise click.UsageError(f"--set {error}") from error
     fields, first = card.shape.fields, str(parts[0])
-    if first in (*TEXTS, *LISTS, *STRUCTURED):
+    if first in (*TEXT_FIELDS, *LISTS, *STRUCTURED):
         return (*fields, card.shape.book_key if first == "character_book" else first, *parts[1:])
     if len(parts) == 1:
         if value_at(card.document, (*fields, first)) is not None:
@@ -98,8 +85,9 @@ def _resolved(card: Card, field: str) -> Parts:
 
 
 def _no_field(field: str, name: str) -> click.UsageError:
-    near = difflib.get_close_matches(name, (*TEXTS, *LISTS), n=1)
-    hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join((*TEXTS, *LISTS))}"
+    known = (*TEXT_FIELDS, *LISTS)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"the fields are {', '.join(known)}"
     return click.UsageError(f"--set {field}: no field of a card; {hint}")
 
 
@@ -125,7 +113,7 @@ def _list(text: str, *, split: bool) -> list[str]:
     if text.lstrip().startswith("["):
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if isinstance(found, list) and all(isinstance(item, str) for item in found):
             return found

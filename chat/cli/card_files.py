@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chat.cli.card_export import FORMS
 from chat.cli.card_library import at_hand, counted, named, nothing_in, row, write_line
 from chat.cli.printing import write, write_json
 
 if TYPE_CHECKING:
     from cards.errors import CardError, CardWarning
-
-FORMS = ("png", "json", "charx", "yaml", "md")
 
 
 @click.command()
@@ -121,22 +120,9 @@ def new(name: str, form: Any, avatar: Path | None, settings: tuple[str, ...]) ->
 
 
 def _empty(name: str) -> dict[str, Any]:
-    data: dict[str, Any] = dict.fromkeys(
-        (
-            "name",
-            "description",
-            "personality",
-            "scenario",
-            "first_mes",
-            "mes_example",
-            "creator_notes",
-            "system_prompt",
-            "post_history_instructions",
-            "creator",
-            "character_version",
-        ),
-        "",
-    )
+    from cards.shapes import TEXT_FIELDS
+
+    texts = {field: "" for field in TEXT_FIELDS if field != "nickname"}
     lists: dict[str, Any] = {
         "alternate_greetings": [],
         "group_only_greetings": [],
@@ -147,5 +133,5 @@ def _empty(name: str) -> dict[str, Any]:
     return {
         "spec": "chara_card_v3",
         "spec_version": "3.0",
-        "data": {**data, "name": name, **lists, **created},
+        "data": {**texts, "name": name, **lists, **created},
     }

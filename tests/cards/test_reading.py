@@ -222,7 +222,7 @@ def test_v3_nickname_notes_and_greetings() -> None:
         "alternate_greetings": ["", "Oh."],
     }
     card, _ = read({**V3, "data": {**V3["data"], **more}})  # type: ignore[dict-item]
-    assert (card.name, card.call_name, card.display_name) == ("Samuel", "Sam", "Sam")
+    assert (card.name, card.call_name) == ("Samuel", "Sam")
     assert card.creator_notes == "English."
     assert card.greetings == ["Good evening.", "Oh."]
 
@@ -565,9 +565,17 @@ def test_a_card_is_a_view() -> None:
     )
 )
 def test_no_bytes_raise_anything_but_a_card_error(data: bytes) -> None:
+    """What is read is whole, and what is not is an error of one line that names the file."""
     for reader in (read_card, read_lorebook):
-        with contextlib.suppress(CardError):
-            reader(data, "x")
+        try:
+            read, warnings = reader(data, "x")
+        except CardError as error:
+            assert error.code
+            assert str(error).startswith("x: ")
+            assert "\n" not in str(error)
+        else:
+            assert isinstance(read.name, str)
+            assert all(warning.code and "\n" not in str(warning) for warning in warnings)
 
 
 VALUES = (

@@ -80,6 +80,7 @@ def test_every_path_that_check_names_can_be_set(rpchat: Rpchat, card: Path) -> N
         ("data.character_book.entries[0].enabled[0]=x", "plain value"),
         ("extensions=x", "JSON is needed"),
         ("character_book=", "JSON is needed"),
+        (f"tags.{'1' * 5000}=x", "no place 1"),
     ],
 )
 def test_a_wrong_path_is_one_line(rpchat: Rpchat, card: Path, setting: str, said: str) -> None:
@@ -88,6 +89,12 @@ def test_a_wrong_path_is_one_line(rpchat: Rpchat, card: Path, setting: str, said
     assert (answer.status, answer.err.count("\n")) == (2, 1)
     assert said in answer.err
     assert card.read_bytes() == before
+
+
+def test_brackets_without_end_are_a_text(rpchat: Rpchat, card: Path) -> None:
+    deep = "[" * 3000
+    assert rpchat("card", "edit", card, "--set", f"tags={deep}").status == 0
+    assert data_of(card)["tags"] == [deep]
 
 
 def test_a_card_without_data_says_so(rpchat: Rpchat, tmp_path: Path) -> None:

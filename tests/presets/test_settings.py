@@ -56,6 +56,8 @@ def test_nothing_set_changes_nothing() -> None:
         ("length", "lng", "length=lng: format metharme takes long, short, medium"),
         ("names", "maybe", "names=maybe: format metharme takes off, on"),
         ("reply_length", "40", "reply_length=40: reply_length takes free, short, medium, long"),
+        ("logit_bias", '{"a":' + "[" * 3000, "not JSON"),
+        ("banned_strings", "[" * 3000, "string should have at most 400 characters"),
         ("reply_length", "lang", "reply_length takes free, short, medium, long; did you mean long?"),
     ],
 )
