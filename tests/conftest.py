@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from chat.engine.machine import available_threads
 
 # Deadlines and slow draws speak of the machine, not of the program. A run on a commit tries the same examples
 # every time; a run by hand looks for new ones.
@@ -20,8 +23,29 @@ settings.register_profile(
 )
 settings.load_profile("rpchat")
 
+# Test processes side by side share the cores: what each starts computes with its part of them. Where two
+# OpenMP teams of all cores meet, a team waits for the other's turn at every barrier, and a reply takes four
+# times as long.
+if shared := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "0")):
+    os.environ.setdefault("OMP_THREAD_LIMIT", str(max(1, available_threads() // shared)))
+
+SLOW = ("tour", "engine", "cli")
+"""Folders of tests that start the real worker, the slowest first."""
+
 LOCAL = ("127.0.0.1", "::1", "localhost")
 DATA = Path(__file__).parent / "data"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow files first, then those of most tests: what begins last is short, and no process waits long for
+    the other."""
+    tests = Counter(item.path for item in items)
+
+    def turn(item: pytest.Item) -> tuple[int, int, str]:
+        folder = item.path.parent.name
+        return (SLOW.index(folder) if folder in SLOW else len(SLOW), -tests[item.path], str(item.path))
+
+    items.sort(key=turn)
 
 
 @pytest.fixture

@@ -8,37 +8,10 @@ from random import Random
 from typing import Any
 
 import pytest
+from lore_scans import HERE, book, ext, fired, scan, why
 
 from cards import limits
-from cards.lorebook import Activation, Lorebook, LoreSettings, activate
-
-HERE = "Ann: I saw a dragon."
-
-
-def book(*entries: dict[str, Any], **more: Any) -> Lorebook:
-    """Entries named e0, e1 ... with key `dragon`, unless they say otherwise."""
-    listed = [
-        {"keys": ["dragon"], "content": f"text {n}", "name": f"e{n}", "insertion_order": n, **entry}
-        for n, entry in enumerate(entries)
-    ]
-    return Lorebook.read({"entries": listed, "recursive_scanning": False, **more})
-
-
-def ext(**values: Any) -> dict[str, Any]:
-    return {"extensions": values}
-
-
-def scan(lore: Lorebook, *messages: str, **more: Any) -> Activation:
-    return activate(lore, messages or (HERE,), **{"dice": Random(3), **more})
-
-
-def fired(result: Activation) -> list[str]:
-    return [one.entry.name for one in result.fired]
-
-
-def why(result: Activation) -> dict[str, str]:
-    return {one.entry.name: one.why for one in result.skipped}
-
+from cards.lorebook import LoreSettings, activate
 
 # Who comes first ------------------------------------------------------------------------------------------
 

@@ -4,43 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from random import Random
 from typing import Any
 
 import pytest
+from lore_scans import book, ext, fired, scan, why
 
 from cards import limits
 from cards.card import card_from_document
-from cards.lorebook import Activation, Lorebook, LoreScene, LoreSettings, activate
+from cards.lorebook import Lorebook, LoreScene, LoreSettings
 from cards.reading import read_lorebook
-
-HERE = "Ann: I saw a dragon."
-
-
-def book(*entries: dict[str, Any], **more: Any) -> Lorebook:
-    """Entries named e0, e1 ... with key `dragon`, unless they say otherwise."""
-    listed = [
-        {"keys": ["dragon"], "content": f"text {n}", "name": f"e{n}", "insertion_order": n, **entry}
-        for n, entry in enumerate(entries)
-    ]
-    return Lorebook.read({"entries": listed, "recursive_scanning": False, **more})
-
-
-def ext(**values: Any) -> dict[str, Any]:
-    return {"extensions": values}
-
-
-def scan(lore: Lorebook, *messages: str, **more: Any) -> Activation:
-    return activate(lore, messages or (HERE,), **{"dice": Random(3), **more})
-
-
-def fired(result: Activation) -> list[str]:
-    return [one.entry.name for one in result.fired]
-
-
-def why(result: Activation) -> dict[str, str]:
-    return {one.entry.name: one.why for one in result.skipped}
-
 
 # Entries and their defaults -------------------------------------------------------------------------------
 

@@ -9,41 +9,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lore_scans import book, ext, fired, scan, why
 
 from cards import limits
 from cards.lore_keys import compile_pattern
 from cards.lorebook import Activation, Lorebook, LoreScene, LoreSettings, Timer, activate
-
-
-def book(*entries: dict[str, Any], **more: Any) -> Lorebook:
-    """Entries named e0, e1 ... with key `dragon`, unless they say otherwise."""
-    listed = [
-        {
-            "keys": ["dragon"],
-            "content": f"text {number}",
-            "name": f"e{number}",
-            "insertion_order": number,
-            **entry,
-        }
-        for number, entry in enumerate(entries)
-    ]
-    return Lorebook.read({"entries": listed, "recursive_scanning": False, **more})
-
-
-def ext(**values: Any) -> dict[str, Any]:
-    return {"extensions": values}
-
-
-def fired(result: Activation) -> list[str]:
-    return [one.entry.name for one in result.fired]
-
-
-def why(result: Activation) -> dict[str, str]:
-    return {one.entry.name: one.why for one in result.skipped}
-
-
-def scan(lore: Lorebook | list[Lorebook], *messages: str, **more: Any) -> Activation:
-    return activate(lore, messages or ("Ann: I saw a dragon.",), dice=Random(3), **more)
 
 
 @pytest.mark.parametrize(

@@ -200,6 +200,11 @@ def test_a_worker_that_dies_meanwhile_is_the_next_replys_business(store: Store) 
     one, engine = session(store)
     engine.answers = [EngineError("worker", "The model's process ended.")]
     until_prepared(one, engine)
+    assert len(engine.prepared) == 1
+    turn(one)
+    assert one.path()[-1].text == LONG.strip()
+    one.idle.work()  # what failed is not taken for read
+    assert len(engine.prepared) == 2
 
 
 def test_stopped_before_it_begins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

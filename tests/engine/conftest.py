@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,31 @@ from chat.engine.protocol import Span
 VOCABULARY = Path(__file__).parent.parent / "data" / "llama2-vocab.gguf"
 
 
-def copy_tokenizer(writer: Any, source: Path) -> int:
-    """Copies every `tokenizer.*` value of a GGUF file; returns the number of tokens."""
+@cache
+def tokenizer_values(source: Path) -> list[tuple[str, Any, Any, Any]]:
+    """Every `tokenizer.*` value of a GGUF file: name, value, type, type of an array's members.
+
+    Kept: the reader makes several objects of each of the 32 000 tokens, and takes seconds."""
     from gguf import GGUFReader, GGUFValueType
 
+    return [
+        (
+            field.name,
+            field.contents(),
+            field.types[0],
+            field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None,
+        )
+        for field in GGUFReader(source).fields.values()
+        if field.name.startswith("tokenizer.")
+    ]
+
+
+def copy_tokenizer(writer: Any, source: Path) -> int:
+    """Copies every `tokenizer.*` value of a GGUF file; returns the number of tokens."""
     tokens = 0
-    for field in GGUFReader(source).fields.values():
-        if not field.name.startswith("tokenizer."):
-            continue
-        kind, sub = field.types[0], field.types[-1] if field.types[0] == GGUFValueType.ARRAY else None
-        value = field.contents()
-        tokens = len(value) if field.name == "tokenizer.ggml.tokens" else tokens
-        writer.add_key_value(field.name, value, kind, sub)
+    for name, value, kind, sub in tokenizer_values(source):
+        tokens = len(value) if name == "tokenizer.ggml.tokens" else tokens
+        writer.add_key_value(name, value, kind, sub)
     return tokens
 
 

@@ -157,6 +157,9 @@ async def test_the_palette_finds_commands(play: Any) -> None:
         await p.until(lambda: "/regen" in p.screen())
         await p.press("down", "enter")
         await p.until(lambda: p.texts[-1] == "second")
+        await p.idle()
+        assert p.texts[1:] == ["Hi", "second"]
+        assert [one.text for one in p.session.tree.siblings(p.session.path()[-1].id)] == ["first", "second"]
 
 
 # Hostile text ---------------------------------------------------------------------------------------------
