@@ -230,10 +230,10 @@ def test_a_cancel_while_the_prompt_is_read_leaves_nothing_behind(demo: Engine, t
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory, demo_model: Path) -> Iterator[Engine]:
-    """A context of 512 tokens."""
+def small(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterator[Engine]:
+    """A context of 512 tokens, which the tiny model fills in no time."""
     engine = Engine(tmp_path_factory.mktemp("small") / "worker.log")
-    engine.load(demo_model, context=512).wait()
+    engine.load(tiny_model, context=512).wait()
     yield engine
     engine.close()
 
