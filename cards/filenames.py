@@ -1,23 +1,32 @@
-"""File names from card names: safe on every system, never a path, never silently another file."""
+"""File names from card names: safe on every system, never a path, never silently another file; and paths as
+people write them."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Final
 
 from cards import limits
 from cards.display import display_text
 
-__all__ = ["LIBRARY_ID", "export_name", "free_name", "plain_stem"]
+__all__ = ["LIBRARY_ID", "expanded", "export_name", "free_name", "plain_stem"]
 
 LIBRARY_ID: Final = re.compile(r"~([0-9a-hjkmnp-tv-z]{8})$")
 """What the library puts behind a file's stem: the card's id, in Crockford's base 32."""
 
 _FORBIDDEN: Final = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]+')
 _RESERVED: Final = re.compile(r"(?i)(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?")
+
+
+def expanded(path: Path | str) -> Path:
+    """The path with `~` written out; as it is where `~word` names nobody's home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def plain_stem(filename: str) -> str:

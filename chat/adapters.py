@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
+from cards.filenames import expanded
 from chat.engine.protocol import Adapter
 
 __all__ = ["AdapterTextError", "adapter_of", "adapter_text", "adapters_from", "scale_of"]
@@ -27,10 +28,10 @@ def adapter_of(text: str, kind: Kind = "lora", folder: Path | None = None) -> Ad
         try:
             scale = scale_of(number)
         except AdapterTextError:
-            if not Path(text).expanduser().exists():
+            if not expanded(text).exists():
                 raise
             name = text
-    path = Path(name or text).expanduser()
+    path = expanded(name or text)
     if not path.is_absolute():
         path = (folder or Path.cwd()) / path
     return Adapter(path=str(path), scale=scale, kind=kind)

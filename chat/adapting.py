@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from cards.filenames import expanded
 from chat.adapters import AdapterTextError, adapter_of, adapter_text
 from chat.engine.protocol import Adapter
 from chat.engine.surface import EngineError, EngineSurface
@@ -57,7 +58,7 @@ def _wanted(known: Sequence[Adapter], text: str) -> list[Adapter]:
 
 
 def _found(known: Sequence[Adapter], name: str) -> Adapter:
-    found = next((one for one in known if one.path == str(Path(name).expanduser())), None)
+    found = next((one for one in known if one.path == str(expanded(name))), None)
     found = found or _named(known, Path(name).name)
     if found is None:
         raise AdapterTextError(f"No adapter is called {name!r}. {_told(known)}")

@@ -17,7 +17,8 @@ NAMES = ("card name", "persona name")
 
 
 def broken_by(prompt: Prompt, done: Done) -> str:
-    """The source of the segment in which it did, such as `lore Eldoria/tower`; empty when it only grew."""
+    """The source of the segment in which a prompt did, such as `lore Eldoria/tower`; empty when it only
+    grew."""
     if done.broken_span is None or done.broken_span >= len(prompt.segments):
         return ""
     source = _source(prompt.segments, done.broken_span)

@@ -20,8 +20,16 @@ def make_private_folder(folder: Path) -> None:
 
 
 def write_atomically(file: Path, data: bytes) -> None:
-    """Replace a file in one step (0600): neither a reader nor a crash ever sees a part."""
-    file = file.resolve()
+    """Replace a file in one step (0600): neither a reader nor a crash ever sees a part. Raises OSError."""
+    try:
+        _replace(file.resolve(), data)
+    except OSError as error:
+        # Nobody asked for the file beside it that the system names.
+        error.filename, error.filename2 = str(file), None
+        raise
+
+
+def _replace(file: Path, data: bytes) -> None:
     descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
     new = Path(name)
     try:

@@ -7,6 +7,7 @@ them to be read again. That is done here, between two replies, so that it need n
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
@@ -201,7 +202,7 @@ class Idle:
             self._tell(prepared.evaluated, prepared.seconds)
             if prepared.whole or not prepared.room:
                 return prepared
-            threading.Event().wait(AGAIN_SECONDS)
+            time.sleep(AGAIN_SECONDS)
         return None
 
     def _free_engine(self, turn: int) -> EngineSurface | None:

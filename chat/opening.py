@@ -197,9 +197,7 @@ class Opening:
     @property
     def card_ref(self) -> str:
         """What chats know the card by: the stem of a library's or a starter's file, else the path."""
-        folders = (self.library.folder.absolute(), self.library.starters.absolute())
-        path = self.card_path.absolute()
-        return path.stem if path.parent in folders else str(path)
+        return self.library.ref_of(self.card_path) or str(self.card_path.absolute())
 
     # With what ----------------------------------------------------------------------------------------------
 
@@ -330,7 +328,7 @@ class Opening:
                 who = self.card, self.persona()
                 session = Session.begin(store, *who, format, sampling, card_ref=self.card_ref, **choices)
             else:
-                card, persona = self._card_for(chat), self.persona_asked_for
+                card, persona = self._card_or_none(), self.persona_asked_for
                 session = Session.resume(
                     store, chat.id, format, sampling, card=card, persona=persona, **choices
                 )
@@ -355,7 +353,7 @@ class Opening:
         self.store.delete_chat(chat_id)
         Shelf(self.folders.states).forget(chat_id)
 
-    def _card_for(self, chat: Chat) -> Card | None:
+    def _card_or_none(self) -> Card | None:
         """The card as its file stands now; None, for the copy in the chat, when the file has gone."""
         try:
             return self.card

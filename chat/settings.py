@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from cards.filenames import expanded
 from chat.files import make_private_folder, write_atomically
 from presets.placing import place_of, placed_persona
 from presets.values import Persona
@@ -45,7 +46,7 @@ class Folders:
     def find(cls, home: Path | None = None) -> Folders:
         """All below `home`, else below RPCHAT_HOME, else where the system keeps such things."""
         if home is None and os.environ.get("RPCHAT_HOME"):
-            home = Path(os.environ["RPCHAT_HOME"]).expanduser().absolute()
+            home = expanded(os.environ["RPCHAT_HOME"]).absolute()
         if home is not None:
             config = data = home
             logs, cache = home / "logs", home / "cache"
@@ -209,12 +210,12 @@ class Settings:
     def model_places(self) -> list[Path]:
         """Files and folders that `model add` named, and the program's own models folder last."""
         places = [*_strings(self._users.get("models")), *_strings(self._ours.get("models"))]
-        paths = [Path(place).expanduser() for place in places]
+        paths = [expanded(place) for place in places]
         return list(dict.fromkeys([*paths, self.folders.models]))
 
     def add_model_place(self, path: Path) -> bool:
         """Remember a GGUF file or a folder of them; False when it was known."""
-        path = path.expanduser().absolute()
+        path = expanded(path).absolute()
         if path in self.model_places:
             return False
 
@@ -228,7 +229,7 @@ class Settings:
     def last_model(self) -> Path | None:
         """The model that was used last."""
         value = self.get("model")
-        return Path(str(value)).expanduser() if value else None
+        return expanded(str(value)) if value else None
 
     def remember_model(self, path: Path) -> None:
         """Make a model the one that the next start uses."""
@@ -237,25 +238,16 @@ class Settings:
 
     def override(self, model: Path) -> ModelOverride:
         """What was settled for a model, by its file name: a model that moves keeps its format."""
-        found: dict[str, Any] = {}
-        for source in (self._ours, self._users):
-            found |= _mapping(_mapping(source.get("overrides")).get(model.name))
-        return ModelOverride(_text(found.get("format")), _text(found.get("sampling")))
+        format, sampling = (self.of_model(model, key) for key in ("format", "sampling"))
+        return ModelOverride(_text(format), _text(sampling))
 
     def remember_override(
         self, model: Path, *, format: str | None = None, sampling: str | None = None
     ) -> None:
         """Settle the format, the sampling or both for a model; `auto` forgets what was settled."""
         chosen = {key: value for key, value in (("format", format), ("sampling", sampling)) if value}
-
-        def change(settings: dict[str, Any]) -> None:
-            overrides = _mapping(settings.get("overrides"))
-            entry = {**_mapping(overrides.get(model.name)), **chosen}
-            overrides[model.name] = {key: value for key, value in entry.items() if value != "auto"}
-            settings["overrides"] = {name: entry for name, entry in overrides.items() if entry}
-
         if chosen:
-            self._change(change)
+            self._settle(model, {key: None if value == "auto" else value for key, value in chosen.items()})
 
     def of_model(self, model: Path, key: str) -> Any:
         """Another value that was settled for a model, by its file name; None when there is none."""
@@ -266,10 +258,12 @@ class Settings:
 
     def remember_of_model(self, model: Path, key: str, value: Any) -> None:
         """Settle another value for a model; None forgets it."""
+        self._settle(model, {key: value})
 
+    def _settle(self, model: Path, values: Mapping[str, Any]) -> None:
         def change(settings: dict[str, Any]) -> None:
             overrides = _mapping(settings.get("overrides"))
-            entry = {**_mapping(overrides.get(model.name)), key: value}
+            entry = {**_mapping(overrides.get(model.name)), **values}
             overrides[model.name] = {name: kept for name, kept in entry.items() if kept is not None}
             settings["overrides"] = {name: kept for name, kept in overrides.items() if kept}
 

@@ -52,7 +52,7 @@ class UnderWay:
 
         Raises Stopped, EngineError.
         """
-        session, told, down_since = self._session, "", None
+        session, told, down_since = self._session, False, None
         while True:
             engine = session.engine
             if self.stopped.is_set():
@@ -74,9 +74,9 @@ class UnderWay:
                 continue
             else:
                 down_since = down_since or time.monotonic()
-            if told != (why := "the model is loading"):
-                told = why
-                yield Waiting(why)
+            if not told:
+                told = True
+                yield Waiting("the model is loading")
             self.stopped.wait(POLL_SECONDS)
 
     def _restart(self, engine: EngineSurface) -> Iterator[SessionEvent]:

@@ -5,7 +5,7 @@ and reads does not wait for the writers.
 """
 
 from cards.library.files import FileState, file_state, read_file, save_file
-from cards.library.folder import CARD_ENDINGS, CardLibrary, expanded, id_in, lasting
+from cards.library.folder import CARD_ENDINGS, CardLibrary, id_in, lasting
 from cards.library.index import LibraryCard
 from cards.library.ordering import SORTS, Sort, TypedFilter, filtered, in_order
 
@@ -17,7 +17,6 @@ __all__ = [
     "LibraryCard",
     "Sort",
     "TypedFilter",
-    "expanded",
     "file_state",
     "filtered",
     "id_in",

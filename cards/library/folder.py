@@ -17,10 +17,10 @@ from typing import Final
 from cards import limits
 from cards.display import display_text
 from cards.errors import CardError
-from cards.filenames import LIBRARY_ID, export_name, plain_stem
+from cards.filenames import LIBRARY_ID, expanded, export_name, plain_stem
 from cards.library.index import INDEX_NAME, NO_CARD, CardIndex, LibraryCard
 
-__all__ = ["CARD_ENDINGS", "CardLibrary", "expanded", "id_in", "lasting"]
+__all__ = ["CARD_ENDINGS", "CardLibrary", "id_in", "lasting"]
 
 CARD_ENDINGS: Final = (
     ".png",
@@ -48,14 +48,6 @@ def id_in(stem: str) -> str:
 def lasting(ref: str) -> str:
     """What stays of a ref when its file gets another name: the id, else the whole."""
     return id_in(ref) or ref
-
-
-def expanded(path: Path) -> Path:
-    """The path with `~` written out; as it is where `~word` names nobody's home."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
 
 
 class CardLibrary:
@@ -97,7 +89,7 @@ class CardLibrary:
         """
         if not ref.strip():
             raise CardError("missing", "no card was named; say a file or a card's name")
-        path = expanded(Path(ref))
+        path = expanded(ref)
         if _exists(path) and (len(path.parts) > 1 or not path.is_dir()):
             # A folder that happens to be called like a card is not what is meant.
             return path

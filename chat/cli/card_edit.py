@@ -162,7 +162,8 @@ class _Edit:
     def _with_avatar(self, card: Card, picture: Path) -> Card:
         from cards.avatar import with_avatar
         from cards.errors import CardError
-        from cards.library import expanded, read_file
+        from cards.filenames import expanded
+        from cards.library import read_file
 
         pictureless = card.container in ("json", "yaml", "markdown") and card.avatar is None
         if pictureless and self.library.ref_of(self.path) is None:

@@ -80,7 +80,7 @@ def export(
 
 def _place(output: str | None, *, several: bool) -> tuple[Path, Path | None]:
     """The folder that is exported into, and the file, None where cards are called by their names."""
-    from cards.library import expanded
+    from cards.filenames import expanded
 
     if output == "-":
         if several:

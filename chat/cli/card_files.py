@@ -26,7 +26,7 @@ def check(context: click.Context, paths: tuple[Path, ...], as_json: bool) -> Non
 
     Exit status 1 when one of them cannot be read.
     """
-    from cards.library import expanded
+    from cards.filenames import expanded
     from cards.library.arriving import card_files
 
     library = at_hand()
@@ -100,7 +100,8 @@ def new(name: str, form: Any, avatar: Path | None, settings: tuple[str, ...]) ->
     """A new card of this name in the library; `rpchat card edit` opens it."""
     from cards.avatar import with_avatar
     from cards.card import card_from_document
-    from cards.library import expanded, read_file, save_file
+    from cards.filenames import expanded
+    from cards.library import read_file, save_file
     from cards.writing import export_card, file_ending
     from chat.cli.card_fields import with_field
 

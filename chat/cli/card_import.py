@@ -48,7 +48,7 @@ def import_(context: click.Context, paths: tuple[Path, ...], on_clash: str, as_j
 
     Bad ones are reported and the rest imported; the exit status is 1 then. Ctrl-C stops between two cards.
     """
-    from cards.library import expanded
+    from cards.filenames import expanded
     from cards.library.arriving import card_files, import_cards
 
     files = card_files(map(expanded, paths))

@@ -56,7 +56,7 @@ def lore(
     as_json: bool,
 ) -> None:
     """The lorebook of a card, or a lorebook's own file: its entries, or with --test which of them fire."""
-    from cards.library import expanded
+    from cards.filenames import expanded
     from cards.lore_values import LoreSettings
 
     library = at_hand()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cards.filenames import expanded
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def export(chat: str, kind: str, output: str) -> None:
         return
     from chat.files import write_atomically
 
-    file = Path(output).expanduser()
+    file = expanded(output)
     write_atomically(file, data)
     write(f"{file}: {len(opened.tree.path())} messages")
 
@@ -198,7 +199,7 @@ def import_(paths: tuple[Path, ...], card: str | None) -> None:
     from chat.interchange import import_chat, read_chat_file
 
     for path in paths:
-        file = read_chat_file(path.expanduser())
+        file = read_chat_file(expanded(path))
         if card is None and not file.character_name:
             raise click.UsageError(f"{path} names no character; name the card with --card")
         opening = _opening(card or file.character_name)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cards.filenames import expanded
 from chat.cli.printing import warn, write, write_json, write_table
 from chat.cli.progress import progress_line
 
@@ -122,7 +123,7 @@ def add(paths: tuple[Path, ...]) -> None:
 
     settings, _ = _at_hand()
     for path in paths:
-        path = path.expanduser().absolute()
+        path = expanded(path).absolute()
         files = find_models([path])
         if not path.is_dir():
             bad = next((file for file in files if file.problem), None)
@@ -220,8 +221,8 @@ def quantize(source: Path, out: Path, kind: str, requantize: bool, force: bool) 
     number = file_type(kind)
     with progress_line(f"{source.name} to {kind.lower()}, tensors") as line:
         before, after = quantize(
-            source.expanduser().absolute(),
-            out.expanduser().absolute(),
+            expanded(source).absolute(),
+            expanded(out).absolute(),
             number,
             log_file=settings.folders.worker_log,
             requantize=requantize,
@@ -247,8 +248,8 @@ def convert(source: Path, out: Path, llama: int | None, ctx: int | None, force: 
 
     with progress_line(f"{source.name}, tensors") as line:
         done = convert(
-            source.expanduser().absolute(),
-            out.expanduser().absolute(),
+            expanded(source).absolute(),
+            expanded(out).absolute(),
             llama=llama,
             context=ctx,
             force=force,

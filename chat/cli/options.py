@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import functools
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import click
 
+from cards.filenames import expanded
 from chat.launch import Launch
 
 MAX_SEED = 2**32 - 2
@@ -27,7 +26,7 @@ def text_or_file(value: str) -> str:
 
 def text_of_file(name: str, advice: str = "") -> str:
     """The text of a file without its last line breaks. Raises UsageError, `advice` at its end."""
-    path = Path(name).expanduser()
+    path = expanded(name)
     try:
         return path.read_text(encoding="utf-8").rstrip("\n")
     except UnicodeDecodeError as error:
@@ -64,17 +63,14 @@ def _or_empty(context: click.Context, parameter: click.Parameter, value: str | N
 
 
 def _adapters(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    for value in values:
-        _, found, scale = value.rpartition("=")
-        path = Path(value).expanduser()
-        if not found or path.exists():
-            continue
-        try:
-            number = float(scale)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            raise click.BadParameter(f"{scale!r} in {value!r} is no scale, such as 0.8", context, parameter)
+    if values:
+        from chat.adapters import AdapterTextError, adapter_of
+
+        for value in values:
+            try:
+                adapter_of(value)
+            except AdapterTextError as error:
+                raise click.BadParameter(str(error), context, parameter) from error
     return values
 
 

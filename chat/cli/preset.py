@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from cards.filenames import expanded
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
@@ -78,9 +79,7 @@ def import_(paths: tuple[Path, ...], id: str | None, as_json: bool) -> None:
         )
     library = _library()
     try:
-        rows = import_presets(
-            [path.expanduser() for path in paths], _folders().presets, library.shipped(), id
-        )
+        rows = import_presets([expanded(path) for path in paths], _folders().presets, library.shipped(), id)
     except TooMany as error:
         raise click.UsageError(str(error)) from error
     if as_json:
@@ -124,7 +123,7 @@ def export(id: str, output: str) -> None:
         return
     from chat.files import write_atomically
 
-    target = Path(output).expanduser()
+    target = expanded(output)
     if target.is_dir() or output.endswith(("/", "\\")):
         target.mkdir(parents=True, exist_ok=True)
         for kind, document in documents.items():

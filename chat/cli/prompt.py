@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from cards.filenames import expanded
 from chat.cli.options import launch_options, text_or_file
 from chat.cli.printing import warn, write, write_json
 
@@ -57,7 +58,7 @@ def command(launch: Launch, say: str | None, mode: str, as_json: bool) -> None:
     """
     from chat.opening import Opening
 
-    file = Path(launch.chat).expanduser() if launch.chat and _is_file(launch.chat) else None
+    file = expanded(launch.chat) if launch.chat and _is_file(launch.chat) else None
     launch = replace(launch, counting=True)
     opening = Opening(replace(launch, chat=None, new=True) if file else replace(launch, new=not launch.chat))
     history = _history(opening, file)

@@ -150,7 +150,7 @@ def _reply(session: Session, *, aloud: bool) -> Message:
     """Make the reply, shown as it comes when `aloud`. Ctrl+C stops it and keeps what was written."""
     from chat.events import Remark, ReplyEmpty, ReplyFailed, ReplyFinished, ReplyStarted, TextAdded
 
-    remark = ""
+    remarks: list[str] = []
     with _stopping(session):
         for event in session.reply():
             match event:
@@ -159,11 +159,11 @@ def _reply(session: Session, *, aloud: bool) -> Message:
                 case TextAdded(text=text) if aloud:
                     stream(text)
                 case Remark(text=text):
-                    remark = text
+                    remarks.append(text)
                 case ReplyFinished(message=message):
                     if aloud:
                         stream("\n")
-                    if remark:
+                    for remark in remarks:
                         warn(remark)
                     return message
                 case ReplyEmpty(why=why, cancelled=cancelled):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cards.filenames import expanded
 from chat.models.files import DEMO_PACKAGE, NO_WEIGHTS, ModelFile, described, is_later_part
 from chat.models.headers import Headers, facts_of
 from chat.models.memory import Fit, free_memory
@@ -159,7 +160,7 @@ def find_model(ref: str, settings: Settings) -> ModelFile:
 
     Raises ModelError.
     """
-    path = Path(ref).expanduser()
+    path = expanded(ref)
     if os.path.exists(path):
         if path.is_dir():
             inside = find_models([path])

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cards.filenames import expanded
+
 __all__ = ["Place", "kcpps_models", "ollama_name", "other_programs"]
 
 MAX_JSON = 4 << 20
@@ -88,14 +90,14 @@ def _hugging_face(home: Path, environment: Mapping[str, str]) -> Iterator[Path]:
             break
     else:
         hub = root / "hub"
-    for repository in _entries(hub.expanduser()):
+    for repository in _entries(expanded(hub)):
         if repository.name.startswith("models--"):
             yield from _entries(repository / "snapshots")
 
 
 def _ollama(home: Path, environment: Mapping[str, str]) -> list[Path]:
     if environment.get("OLLAMA_MODELS"):
-        return _existing([Path(environment["OLLAMA_MODELS"]).expanduser()])
+        return _existing([expanded(environment["OLLAMA_MODELS"])])
     system = [Path("/usr/share/ollama/.ollama/models"), Path("/var/lib/ollama/models")]
     return _existing([home / ".ollama" / "models", *(system if os.name == "posix" else [])])
 
@@ -153,7 +155,7 @@ def kcpps_models(settings: Path) -> list[Path]:
     named = [document.get("model_param"), document.get("model")]
     names = [name for value in named for name in (value if isinstance(value, list) else [value])]
     return [
-        settings.parent / Path(name).expanduser()
+        settings.parent / expanded(name)
         for name in dict.fromkeys(name for name in names if isinstance(name, str) and name)
         if not re.match(r"[a-z]+://", name) and "\0" not in name
     ]

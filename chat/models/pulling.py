@@ -103,7 +103,7 @@ def choose(repository: Repository, wanted: str | None) -> list[RemoteFile]:
 
     Raises ModelError when several are meant.
     """
-    files = [file for file in repository.files if not PurePosixPath(file.name).name.startswith("mmproj")]
+    files = [file for file in repository.files if not _base(file).startswith("mmproj")]
     if wanted is not None:
         lower = wanted.lower()
         exact = [file for file in repository.files if lower in (file.name.lower(), _base(file).lower())]
@@ -111,11 +111,11 @@ def choose(repository: Repository, wanted: str | None) -> list[RemoteFile]:
         if not files:
             names = ", ".join(file.name for file in repository.files[:6])
             raise ModelError(f"{repository.name}: no file is called {wanted!r}; there are {names}")
-    models = {re.sub(r"-\d{5}-of-(\d{5}\.gguf)$", r"-of-\1", file.name): file for file in files}
+    models = {_model_of(file) for file in files}
     if len(models) != 1:
         raise ModelError(f"{repository.name}: {len(models)} models; name one of them after the repository")
     (name,) = models
-    return [f for f in repository.files if re.sub(r"-\d{5}-of-(\d{5}\.gguf)$", r"-of-\1", f.name) == name]
+    return [file for file in repository.files if _model_of(file) == name]
 
 
 def fetch(repository: Repository, file: RemoteFile, folder: Path, *, force: bool, report: Report) -> Path:
@@ -204,6 +204,11 @@ def _sum_is_right(path: Path, file: RemoteFile, report: Report) -> bool:
             done += len(block)
             report("checking", done, file.size)
     return digest.hexdigest() == (file.sha256 or file.blob)
+
+
+def _model_of(file: RemoteFile) -> str:
+    """One name for all parts of a split model."""
+    return re.sub(r"-\d{5}-of-(\d{5}\.gguf)$", r"-of-\1", file.name)
 
 
 def _base(file: RemoteFile) -> str:

@@ -184,24 +184,27 @@ class Actions:
 
     def set_option(self, argument: str = "") -> None:
         """Settings of this chat."""
-        self._change("change_settings", argument)
+        from chat.tui.setting import change_settings
 
-    def _change(self, what: str, argument: str) -> None:
+        self._change(change_settings, argument)
+
+    def _change(self, change: Callable[[Session, str], str], argument: str) -> None:
         session = self._screen.session
         if session is not None:
-            from chat.tui import setting
-
-            change: Callable[[Session, str], str] = getattr(setting, what)
             self._screen.tell(display_text(change(session, argument), single_line=True))
             self._screen.show_path()
 
     def note(self, argument: str = "") -> None:
         """The author's note."""
-        self._change("change_note", argument)
+        from chat.tui.setting import change_note
+
+        self._change(change_note, argument)
 
     def prefill(self, argument: str = "") -> None:
         """How replies begin."""
-        self._change("change_prefill", argument)
+        from chat.tui.setting import change_prefill
+
+        self._change(change_prefill, argument)
 
     def lora(self, argument: str = "") -> None:
         """The model's adapters."""

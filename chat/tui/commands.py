@@ -286,7 +286,6 @@ COMMANDS: tuple[Command, ...] = (
     Command("quit", "Program", "Leave", "Leave; everything is saved", ("quit", "exit"), keys=("ctrl+q",)),
 )
 
-BY_ID = {command.id: command for command in COMMANDS if command.id}
 BY_WORD = {word: command for command in COMMANDS for word in command.words}
 
 

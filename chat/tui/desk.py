@@ -137,13 +137,14 @@ class Desk:
 
     def pick_card(self) -> None:
         """Choose a character."""
+        from chat.opening import DEFAULT_CARD
         from chat.tui.screens.library import LibraryScreen, Picked
 
         def picked(choice: Picked | None) -> None:
             if choice is not None:
                 self.open_card(choice.ref, new=choice.new)
             elif self.session is None:
-                self.open_card("samuel")
+                self.open_card(DEFAULT_CARD)
 
         opening = self.opening
         if opening is not None:

@@ -36,7 +36,7 @@ def unprinted(event: events.Key) -> str:
 
 
 class Field(Input):
-    """An Input that takes those, too."""
+    """An Input that takes the characters that `unprinted` finds, too."""
 
     async def _on_key(self, event: events.Key) -> None:
         if character := unprinted(event):

@@ -135,7 +135,7 @@ class Replies:
             case TextWasThinking():
                 self._screen.transcript.text_was_thinking()
             case Remark():
-                self._screen.tell(f"{event.text[:1].upper()}{event.text[1:]}.")
+                self._screen.tell(f"{event.text[:1].upper()}{event.text[1:].removesuffix('.')}.")
             case ReplyFinished():
                 self._screen.meter.finished(event.message)
                 self._screen.show_path()

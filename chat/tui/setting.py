@@ -84,7 +84,7 @@ def _told_note(session: Session) -> str:
     note = PromptOptions.read(session.options).note
     if not note.text:
         return f"There is no author's note. {NOTE_HELP}"
-    every = f", in every {note.interval}th prompt" if note.interval > 1 else ""
+    every = f", in one prompt of {note.interval}" if note.interval > 1 else ""
     return f"Author's note, {note.depth} messages from the end as {note.role}{every}: {note.text}"
 
 

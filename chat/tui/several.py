@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cards.display import display_text
 from chat.events import (
     ReadingPrompt,
     Remark,
@@ -46,8 +47,12 @@ class Several:
                 return True
             case Waiting():
                 return False
-            case Remark():
+            case Remark(message_id="", text=text):
+                # A note above every screen: the page of the replies is about to hide the chat's.
+                self._screen.app.notify(display_text(text), severity="warning", markup=False, timeout=10)
                 return True
+            case Remark():
+                return True  # that one of them repeats an earlier reply is seen where they stand side by side
             case ReplyFailed(refused=True, error=error):
                 self._screen.tell(error)
                 return True

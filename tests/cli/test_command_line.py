@@ -89,6 +89,37 @@ def test_wrong_use_is_one_line_and_status_2(rpchat: Rpchat, args: list[str], wor
     assert words in answer.err
 
 
+NOBODY = "~nobody-of-this-name/x"
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["prompt", "--note", f"@{NOBODY}"],
+        ["prompt", "--chat", f"{NOBODY}.jsonl"],
+        ["prompt", "--model", f"{NOBODY}.gguf"],
+        ["prompt", "--card", f"{NOBODY}.png"],
+        ["say", "hi", "--lora", f"{NOBODY}.gguf"],
+        ["model", "add", NOBODY],
+        ["chat", "import", f"{NOBODY}.jsonl"],
+        ["preset", "import", NOBODY],
+        ["preset", "export", "chatml", "-o", NOBODY],
+        ["card", "edit", "samuel", "--from", NOBODY],
+    ],
+    ids=" ".join,
+)
+def test_a_home_that_nobody_has_is_no_file(rpchat: Rpchat, args: list[str]) -> None:
+    answer = rpchat(*args)
+    assert answer.status in (1, 2)
+    assert answer.err.count("\n") == 1
+    assert "rpchat itself" not in answer.err
+
+
+def test_settings_may_name_a_home_that_nobody_has(rpchat: Rpchat) -> None:
+    Settings(Folders.find()).set("models", [NOBODY])
+    assert NOBODY in rpchat("model", "list", "--json").out
+
+
 PNG = (
     b"\x89PNG\r\n\x1a\n"
     + b"\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\0\0\0\0\x3a\x7e\x9b\x55"
@@ -128,6 +159,7 @@ FAILURES = [
     ("an unknown persona", ["prompt", "--persona", "nobody"], "rpchat persona list"),
     ("deleting no persona", ["persona", "delete", "nobody"], "rpchat persona list"),
     ("an unknown preset", ["preset", "show", "limarp-v9"], "did you mean"),
+    ("a preset into no folder", ["preset", "export", "chatml", "-o", "{}/none/a.json"], "none/a.json: "),
 ]
 
 

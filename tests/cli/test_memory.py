@@ -186,7 +186,7 @@ def test_a_file_with_an_equals_sign_is_a_file(tmp_path: Path) -> None:
     [
         (["--cache-type", "q8_0", "--flash-attention", "off"], 2, "--cache-type q8_0 needs flash attention"),
         (["--cache-type", "q9"], 2, "'q9' is not one of"),
-        (["--lora", "x.gguf=loud"], 2, "'loud' in 'x.gguf=loud' is no scale"),
+        (["--lora", "x.gguf=loud"], 2, "'loud' is no scale; write FILE=0.8"),
         (["--lora", "nowhere.gguf"], 1, "nowhere.gguf cannot be used: no such file"),
         (["--control-vector", "nowhere.gguf=0.5"], 1, "nowhere.gguf cannot be used: no such file"),
     ],

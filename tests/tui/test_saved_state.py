@@ -52,4 +52,16 @@ async def test_a_state_that_could_not_be_saved_is_said_in_the_next_turn(play: An
         p.session.saved.wait()
         await p.say("And then?")
         await p.until(lambda: "was not saved" in p.screen())
+        assert ".." not in p.screen()
         assert p.texts[-1] == "Two."
+
+
+async def test_it_is_said_too_when_several_replies_are_next(play: Any) -> None:
+    async with play("One.", "Two.", "Three.", size=(100, 30)) as p:
+        p.engine.state_problem = "The state of this chat was not saved (full); the chat itself is."
+        await p.say("Hi")
+        p.session.saved._idle(p.engine)
+        p.session.saved.wait()
+        await p.type("/swipes 2")
+        await p.press("enter")
+        await p.until(lambda: "was not saved" in p.screen())

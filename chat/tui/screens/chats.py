@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, ClassVar
 
@@ -147,8 +147,7 @@ class ChatsScreen(ModalScreen["str | None"]):
         if self._deleted:
             self._change(self._store.restore_chat, self._deleted.pop())
 
-    def _change(self, change: object, chat_id: str) -> None:
-        assert callable(change)
+    def _change(self, change: Callable[[str], object], chat_id: str) -> None:
         try:
             change(chat_id)
         except StoreError as error:

@@ -27,6 +27,7 @@ from chat.events import (
     TextWasThinking,
     ThinkingAdded,
 )
+from chat.swiping import MOST
 from chat.tree import Message
 from chat.tui.blocks import NOTES, Block
 from chat.tui.status import number
@@ -71,7 +72,7 @@ class SwipesScreen(ModalScreen[str | None]):
         Binding("down,j", "scroll(1)", show=False),
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown", "scroll(10)", show=False),
-        *(Binding(str(place), f"take({place})", show=False) for place in range(1, 9)),
+        *(Binding(str(place), f"take({place})", show=False) for place in range(1, MOST + 1)),
     ]
 
     def __init__(self, ids: Sequence[str], name: str, before: str) -> None:
