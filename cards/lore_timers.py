@@ -1,15 +1,14 @@
 """What entries remember between turns: sticky ones stay, cooling ones wait.
 
 The timers of a turn follow from the turns before it on its path through the chat. `replayed` finds them from
-the path alone, so a chat has nothing to store, and a branch or a new version of a reply finds its own; a
-program that stores them all the same writes `timers_as_json` and reads `timers_from_json`.
+the path alone, so a chat has nothing to store, and a branch or a new version of a reply finds its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Literal
 
 from cards.lore_entry import Entry
 
@@ -20,13 +19,10 @@ __all__ = [
     "keeps_time",
     "replayed",
     "started",
-    "timers_as_json",
-    "timers_from_json",
 ]
 
 Kind = Literal["sticky", "cooldown", "kept", "spent"]
 """`kept` and `spent` are V3's keep_activate_after_match and dont_activate_after_match: they do not end."""
-_KINDS: Final = get_args(Kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,23 +105,3 @@ def replayed(
     for place in asked[done + 1 :]:
         timers = known[path[place]] = scan(place, timers)
     return timers
-
-
-def timers_as_json(timers: Timers) -> dict[str, list[Any]]:
-    """A value for JSON: `{"book/uid": [kind, start, end]}`."""
-    return {key: [timer.kind, timer.start, timer.end] for key, timer in timers.items()}
-
-
-def timers_from_json(value: Any) -> dict[str, Timer]:
-    """What `timers_as_json` wrote; anything that it cannot have written is left out."""
-    found: dict[str, Timer] = {}
-    for key, timer in value.items() if isinstance(value, Mapping) else ():
-        if isinstance(timer, list) and len(timer) == 3 and timer[0] in _KINDS:
-            kind, start, end = timer
-            if _whole(start) and (end is None or _whole(end)):
-                found[str(key)] = Timer(kind, start, end)
-    return found
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

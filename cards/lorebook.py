@@ -8,8 +8,6 @@ from cards.lore_timers import (
     Timers,
     keeps_time,
     replayed,
-    timers_as_json,
-    timers_from_json,
 )
 from cards.lore_values import Activation, Fired, LoreScene, LoreSettings, Skipped
 
@@ -26,6 +24,4 @@ __all__ = [
     "activate",
     "keeps_time",
     "replayed",
-    "timers_as_json",
-    "timers_from_json",
 ]

@@ -45,8 +45,6 @@ class ModelFacts:
     bos: str = ""
     """The tokens that begin and end a text, by name; a chat template writes them."""
     eos: str = ""
-    size_label: str = ""
-    """`general.size_label`: `8B`, `12B` ..."""
     sampling: Mapping[str, float | int | str] = field(default_factory=dict)
     """`general.sampling.*` without that prefix: what the model's makers recommend."""
 

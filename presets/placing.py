@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, cast, get_args
 
 from presets.values import Persona, PersonaPosition, Role
 
-__all__ = ["POSITIONS", "ROLES", "place_of", "placed_persona", "words_for"]
+__all__ = ["place_of", "placed_persona", "words_for"]
 
-POSITIONS: Final[tuple[PersonaPosition, ...]] = ("header", "none", "note_top", "note_bottom", "depth")
-ROLES: Final[tuple[Role, ...]] = ("system", "user", "char")
+POSITIONS: Final[tuple[PersonaPosition, ...]] = get_args(PersonaPosition)
+ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 
 def placed_persona(name: str, description: str, place: object) -> Persona:

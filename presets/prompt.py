@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,7 +17,7 @@ from presets.format import PromptFormat
 from presets.header import HeaderText
 from presets.notes import LeftOut, notes_of
 from presets.reasoning import Thinking, listed, split, think_tokens
-from presets.text import Cast, line_name, lines
+from presets.text import ORIGINAL, Cast, line_name, lines
 from presets.values import (
     AuthorsNote,
     Budget,
@@ -33,8 +32,6 @@ from presets.values import (
     Turn,
     Window,
 )
-
-_ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
 
 
 def build(
@@ -254,7 +251,7 @@ class _Stage:
         written = lines(card.system_prompt) if self.chosen.get("card_system_prompt") == "on" else ""
         in_header = persona.position == "header"
         return HeaderText(
-            system_prompt=tuple(expand("card system_prompt", text) for text in _ORIGINAL.split(written)),
+            system_prompt=tuple(expand("card system_prompt", text) for text in ORIGINAL.split(written)),
             description=expand("card description", card.description),
             personality=expand("card personality", card.personality),
             persona=expand("persona", persona.description) if in_header else "",

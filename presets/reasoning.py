@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict
 
 __all__ = [
     "PAIRS",
+    "THINK",
     "Choices",
     "Pair",
     "Piece",
     "Split",
     "Splitter",
     "Thinking",
+    "listed",
     "split",
     "think_opening",
     "think_tokens",

@@ -10,6 +10,9 @@ from datetime import datetime
 from presets.format import PLACEHOLDER, PromptFormat
 from presets.values import Segment, SegmentKind
 
+ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
+"""In a card's text: where the preset's own text of that kind stands."""
+
 _BREAKS = re.compile(r"\s*\n\s*")
 
 

@@ -100,7 +100,6 @@ def facts_of(header: GGUFHeader) -> ModelFacts:
         chat_template=header.text("tokenizer.chat_template"),
         bos=header.bos,
         eos=header.eos,
-        size_label=header.text("general.size_label"),
         sampling={
             key.removeprefix(_RECOMMENDED): value
             for key, value in header.metadata.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,10 +13,8 @@ from presets.sillytavern.documents import Settings
 from presets.sillytavern.messages import Messages
 from presets.sillytavern.wording import trimmed, without_start
 from presets.story_string import parse
-from presets.text import joined
+from presets.text import ORIGINAL, joined
 from presets.values import LoreInsertion, Persona, Segment, SegmentKind
-
-_ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -109,21 +106,25 @@ class Head:
     def _system(self) -> list[Segment]:
         """The system text in its wrap: the card's, the preset's for its `{{original}}`, else the preset's."""
         turns, wording = self.settings.instruct, self.messages.wording
-        preset = wording.fill(self.settings.system_prompt, "header")
-        written = self.card.system_prompt.strip() if self.own_system else ""
-        text: list[Segment] = []
-        for index, stretch in enumerate(_ORIGINAL.split(written)):
-            text += preset if index == 1 else []
-            text += self._expanded("card system_prompt", stretch)
-        text = text or preset
+        written = self.card.system_prompt if self.own_system else ""
+        text = self.instructions("card system_prompt", written, self.settings.system_prompt, "header")
         if not text or not turns.enabled:
-            return joined(text)
+            return text
         between = wording.own(turns.separator, "header")
         if turns.system_prefix:
             text = [*wording.fill(turns.system_prefix, "header", ""), between, *text]
         if turns.system_end:
             text = [*text, between, *wording.fill(turns.system_end, "header")]
         return joined(text)
+
+    def instructions(self, source: str, written: str, preset: str, kind: SegmentKind) -> list[Segment]:
+        """The card's, the preset's standing for its first `{{original}}`; else the preset's."""
+        own = self.messages.wording.fill(preset, kind)
+        text: list[Segment] = []
+        for index, stretch in enumerate(ORIGINAL.split(written.strip())):
+            text += own if index == 1 else []
+            text += self._expanded(source, stretch, kind)
+        return joined(text) or own
 
     def _field(self, source: str, text: str) -> list[Segment]:
         return self._expanded(source, text.strip())
@@ -161,9 +162,9 @@ class Head:
         return self.messages.wording.fill(separator + "\n", "examples") if separator else []
 
     def _raw_blocks(self) -> list[tuple[str, list[Segment]]]:
-        newline = self.messages.wording.own
+        own = self.messages.wording.own
         return [
-            (source, joined([Segment(_kind(source), source, block, False), newline("\n", _kind(source))]))
+            (source, joined([Segment(_kind(source), source, block, False), own("\n", _kind(source))]))
             for source, block in self._example_blocks
         ]
 

@@ -22,7 +22,6 @@ from presets.text import Cast, joined
 from presets.values import AuthorsNote, LoreInsertion, Mode, Persona, Role, Segment, Turn
 
 _NAME = re.compile(r"\{\{name\}\}", re.IGNORECASE)
-_ORIGINAL = re.compile(r"\{\{\s*original\s*\}\}", re.IGNORECASE)
 
 
 def play(
@@ -205,15 +204,8 @@ class _Staging:
         """The last word, as a message of a user without a name."""
         if not self.last_word:
             return []
-        wording = self.messages.wording
-        preset = wording.fill(self.settings.post_history, "post_history")
-        written = self.head.card.post_history_instructions.strip()
-        texts: list[Segment] = []
-        for index, stretch in enumerate(_ORIGINAL.split(written)):
-            texts += preset if index == 1 else []
-            value = wording.expand("card post_history_instructions", stretch).replace("\r", "")
-            texts.append(Segment("post_history", "card post_history_instructions", value, False))
-        texts = joined(texts) or preset
+        source, written = "card post_history_instructions", self.head.card.post_history_instructions
+        texts = self.head.instructions(source, written, self.settings.post_history, "post_history")
         return [Line("post_history", "user", "", tuple(texts))] if texts else []
 
     def _alignment(self) -> list[Segment]:

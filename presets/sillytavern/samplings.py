@@ -53,7 +53,7 @@ _SAME = {
     "logit_bias": "logit_bias",
     "ban_eos_token": "ban_eos",
 }
-"""Their name -> ours. What ours does not know yet is kept and said."""
+"""Their name -> ours."""
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "top_a": (0,),
@@ -104,7 +104,7 @@ def sampling_document(document: Document, id: str, name: str) -> tuple[dict[str,
     values: dict[str, Any] = {}
     notes: list[str] = []
     for theirs, ours in _SAME.items():
-        if theirs not in document or ours not in Sampling.model_fields or ours in values:
+        if theirs not in document or ours in values:
             continue
         value = _value(theirs, document[theirs])
         if theirs in ("rep_pen_range", "dry_penalty_last_n") and value == 0:
@@ -143,7 +143,7 @@ def exported_sampling(values: Document, kept: Document | None) -> dict[str, Any]
     before = sampling_document(kept, "", "")[0]["values"] if kept is not None else {}
     written: set[str] = set()
     for theirs, ours in _SAME.items():
-        if ours not in Sampling.model_fields or ours in written:
+        if ours in written:
             continue
         name = next((key for key, of in _SAME.items() if of == ours and key in result), theirs)
         written.add(ours)
@@ -154,16 +154,12 @@ def exported_sampling(values: Document, kept: Document | None) -> dict[str, Any]
     if spread != before.get("dynatemp_range", 0):
         middle = values.get("temperature", 1.0)
         result |= {"dynatemp": spread > 0, "min_temp": middle - spread, "max_temp": middle + spread}
-    words = [_listed(values.get(ours, ())) for ours in ("banned_tokens", "banned_strings")]
-    if words != [_listed(before.get(ours, ())) for ours in ("banned_tokens", "banned_strings")]:
+    words = [list(values.get(ours, ())) for ours in ("banned_tokens", "banned_strings")]
+    if words != [list(before.get(ours, ())) for ours in ("banned_tokens", "banned_strings")]:
         result["banned_tokens"] = banned_text(*words)
-    if _listed(values.get("samplers", ())) != _listed(before.get("samplers", ())):
-        result["samplers"] = _listed(values.get("samplers", ()))
+    if list(values.get("samplers", ())) != list(before.get("samplers", ())):
+        result["samplers"] = list(values.get("samplers", ()))
     return result
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value)
 
 
 def _theirs(ours: str, value: Any) -> Any:
@@ -199,7 +195,7 @@ def _breakers(value: object) -> list[str] | None:
 def _dynamic_temperature(document: Document, values: dict[str, Any]) -> None:
     """A range from `min_temp` to `max_temp` is their middle, so much up and down."""
     low, high = document.get("min_temp"), document.get("max_temp")
-    if not document.get("dynatemp") or "dynatemp_range" not in Sampling.model_fields:
+    if not document.get("dynatemp"):
         values.pop("dynatemp_exponent", None)
         return
     if isinstance(low, (int, float)) and isinstance(high, (int, float)) and high >= low:
@@ -214,8 +210,8 @@ def _does(theirs: str, values: Document) -> bool:
         return "dynatemp_range" in values
     if theirs == "banned_tokens":
         return "banned_tokens" in values or "banned_strings" in values
-    if theirs in ("sampler_order", "samplers"):
-        return "samplers" in Sampling.model_fields
+    if theirs == "sampler_order":
+        return True
     return _SAME.get(theirs) in values
 
 

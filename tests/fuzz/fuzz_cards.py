@@ -67,11 +67,10 @@ def activated(book: object) -> None:
     """A book that was read can be asked."""
     from random import Random
 
-    from cards.lorebook import activate, timers_as_json, timers_from_json
+    from cards.lorebook import activate
 
     chat = ["Samuel: the castle", "User: a tower"]
     timers = activate(book, chat, dice=Random(0)).timers  # type: ignore[arg-type]
-    assert timers_from_json(timers_as_json(timers)) == dict(timers)
     activate(book, [*chat, "Samuel: yes"], timers=timers, dice=Random(0))  # type: ignore[arg-type]
 
 
