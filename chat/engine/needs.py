@@ -128,9 +128,13 @@ class Needs:
         llama.cpp tells its own number when a context is made; this one is a little more.
         """
         logits = self.vocabulary * BATCH * 4 if output else 0
-        scores = 0 if flash else self.heads * cells * BATCH * 4
+        scores = 0 if flash else self.scores(cells)
         flow = (4 * self.width + 3 * self.inner) * BATCH * 4
         return max(logits, scores) + cells * BATCH * 6 + flow + FIXED_BUFFER
+
+    def scores(self, cells: int) -> int:
+        """Bytes for the attention scores of a batch, which only flash attention does without."""
+        return self.heads * cells * BATCH * 4
 
     def with_part(self, other: Needs) -> Needs:
         """With the weights of another file of the same split model."""

@@ -114,6 +114,9 @@ class Plan:
     sequences: int = SEQUENCES
     """That the cache has room for; several replies at once are bounded by it."""
 
+    flash: bool = True
+    """False: flash attention stays off."""
+
     @property
     def second(self) -> bool:
         """Whether the next turns of a full context can be prepared in advance."""

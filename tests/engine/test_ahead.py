@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from chat.engine.client import Engine
 from chat.engine.protocol import Done, Prepared, Reading, Span
+from chat.engine.worker.paging import PAGE
 from presets.sampling import Sampling
 
 CONTEXT = 1024
@@ -66,11 +68,12 @@ OLD, KEPT, NEW = turns(1700, 1712), turns(1712, 1720), "<|user|>And then?<|model
 
 
 def test_the_prompt_without_the_oldest_turns_is_read_beforehand(tiny: Engine) -> None:
-    ask(tiny, HEADER, OLD, KEPT, NEW)
-    prepared = prepare(tiny, HEADER, KEPT)
+    header = HEADER + turns(1600, 1606)
+    ask(tiny, header, OLD, KEPT, NEW)
+    prepared = prepare(tiny, header, KEPT)
     assert prepared.whole
-    assert prepared.evaluated <= size(tiny, KEPT) + 8  # the header is shared
-    done = ask(tiny, HEADER, KEPT, NEW)
+    assert prepared.evaluated <= size(tiny, KEPT) + PAGE + 8  # whole pages of the header are shared
+    done = ask(tiny, header, KEPT, NEW)
     assert done.evaluated_tokens <= size(tiny, NEW) + 8
     assert done.broken_at is None
 
@@ -116,6 +119,28 @@ def test_a_prompt_that_has_no_room_beside_the_chats_is_refused_and_costs_nothing
     prepared = prepare(tiny, "<|system|>Another.", turns(1500, 1536))
     assert (prepared.whole, prepared.room, prepared.evaluated) == (False, False, 0)
     assert ask(tiny, HEADER, OLD, NEW).evaluated_tokens == 1
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_slide_after_slide_gives_a_fresh_readings_distribution_to_the_last_bit(
+    tmp_path: Path, demo_model: Path, interrupted: bool
+) -> None:
+    header = HEADER * 4
+    with closing(Engine(tmp_path / "one.log")) as one, closing(Engine(tmp_path / "fresh.log")) as fresh:
+        for engine in (one, fresh):
+            engine.load(demo_model, context=CONTEXT).wait()
+        said = turns(1700, 1708)
+        ask(one, header, said, tokens=20)
+        for start in (1704, 1707, 1711):
+            kept = turns(start, start + 6)
+            if interrupted:
+                begun(one, header, kept)
+                ask(one, header, said, NEW, tokens=30)
+            assert prepare(one, header, kept).whole
+            slid, read = (ask(engine, header, kept, NEW, probs=100, tokens=1) for engine in (one, fresh))
+            assert slid.evaluated_tokens < 20 < read.evaluated_tokens
+            assert slid.probs[0].steps[0].best == read.probs[0].steps[0].best
+            said = kept
 
 
 # Who comes first --------------------------------------------------------------------------------------------

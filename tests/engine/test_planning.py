@@ -231,6 +231,28 @@ def test_without_flash_attention_the_scores_need_room() -> None:
     assert buffers[1] > buffers[0] + GIB // 2
 
 
+SMALL = Shape(30, 576, 1536, 9, 3, 64, 49_152, 8_192)
+
+
+@pytest.mark.parametrize(
+    ("shape", "machine", "wanted", "flash"),
+    [
+        (SMALL, card(), Wanted(), False),
+        (SMALL, card(), Wanted(flash_attention="on"), True),
+        (SMALL, card(), Wanted(flash_attention="off"), False),
+        (SMALL, card(), Wanted(cache_type="q8_0"), True),
+        (SMALL, card(24), Wanted(), True),
+        (SMALL, card(24), Wanted(gpu_layers=0), False),
+        (LLAMA3_8B, card(), Wanted(), True),  # its scores would take half a gigabyte and more
+        (LLAMA3_8B, card(), Wanted(context=2_048), False),
+    ],
+)
+def test_the_cpu_does_without_flash_attention_where_that_costs_little(
+    shape: Shape, machine: Machine, wanted: Wanted, flash: bool
+) -> None:
+    assert make_plan(needs_of(header(shape)), machine, wanted).flash is flash
+
+
 def test_a_failed_plan_is_followed_by_one_that_uses_less_until_none_is_left() -> None:
     needs = needs_of(header(NEMO_12B))
     plan, seen = make_plan(needs, card(24), Wanted()), []

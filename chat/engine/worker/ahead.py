@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chat.engine.protocol import Prepare, Prepared
+from chat.engine.worker.paging import align, fork_at_page, pack, padding
 from chat.engine.worker.reading import PromptReader, ReadingListener
 from chat.engine.worker.sequence import LiveSequence
 from chat.engine.worker.slots import Slots
@@ -29,7 +30,8 @@ def chats_sequence(slots: Slots, prompt: Tokenized, reply: int) -> LiveSequence:
     best = slots.best(prompt)
     if best is slots.prepared:
         slots.drop(slots.promote(best))
-        slots.prepared = None
+        slots.forget_prepared()
+        pack(slots)
     elif best is not slots.main:
         slots.promote(best)
     plan = best.cache.plan(prompt)
@@ -80,6 +82,8 @@ def prepare(
     reader = PromptReader(sequence, prompt, request.id, listener, cancelled)
     solid = min(cache.solid, reader.plan.kept)
     whole = reader.read()
+    if sequence is slots.prepared:
+        slots.prepared_end = slots.cells_used
     if request.purpose == "draft":
         cache.solid = solid  # nobody has said it yet, and so nothing is broken when it changes
     seconds = time.monotonic() - started
@@ -99,11 +103,15 @@ def _second(slots: Slots, prompt: Tokenized) -> LiveSequence | None:
             plan = there
         else:
             slots.drop(known)
-    sequence = slots.prepared or slots.fork(main, plan.kept)
-    slots.prepared = sequence
+    if slots.prepared is None:
+        pack(slots)
+        slots.prepared = fork_at_page(slots, plan.kept)
+    sequence = slots.prepared
     # The chat's sequence may grow to its full size while this one stands beside it.
-    room = len(plan.ids) - (sequence.length - plan.kept) + slots.context.size - main.length
-    if slots.make_room(room, (sequence,)):
+    rest = len(plan.ids) - (sequence.length - plan.kept)
+    room = rest + padding(slots, sequence) + slots.context.size - main.length
+    if slots.make_room(room, (sequence, *((slots.filling,) if slots.filling else ()))):
+        align(slots, sequence)
         return sequence
     slots.drop(sequence)
     return None

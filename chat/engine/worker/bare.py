@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from chat.engine.worker.__main__ import take_pipes
@@ -23,16 +24,23 @@ class Bare:
 
     def __init__(self, model: str, context: int) -> None:
         from chat.engine.machine import available_threads
+        from chat.engine.needs import needs_of
+        from chat.engine.plan import Machine, Wanted
+        from chat.engine.planning import make_plan
         from chat.engine.worker import log
         from chat.engine.worker.llama import Context, Model, initialize
         from chat.engine.worker.tokens import Vocabulary
+        from chat.gguf import read_header
 
         log.catch()
         initialize()
         self._path, self._size, self._threads = model, context, available_threads()
         self._model = Model(model, 0, False, lambda _fraction: True)
         self._vocabulary = Vocabulary(self._model.vocab)
-        self._context = Context(self._model, context, self._threads, 512, SEQUENCES)
+        flash = make_plan(needs_of(read_header(Path(model))), Machine(None), Wanted(context=context)).flash
+        self._context = Context(
+            self._model, context, self._threads, 512, SEQUENCES, flash_attention="auto" if flash else "off"
+        )
         self._read: list[int] = []
         self._llama: Any = None
 

@@ -306,6 +306,18 @@ class Context:
         read = api.llama_state_seq_set_data_ext(self.handle, buffer, len(snapshot), sequence, PARTIAL)
         return int(read) == len(snapshot)
 
+    def pack(self, sequence: int, most: int) -> bool:
+        """Moves a sequence, which must be the only one, to the first cells, in order; not where that would
+        move more than `most` bytes. False when llama.cpp lost it on the way."""
+        size = int(api.llama_state_seq_get_size_ext(self.handle, sequence, 0))
+        if size > most:
+            return True
+        buffer = _pointer(np.empty(size, np.uint8), ctypes.POINTER(ctypes.c_uint8))
+        if int(api.llama_state_seq_get_data_ext(self.handle, buffer, size, sequence, 0)) != size:
+            return True
+        api.llama_memory_clear(self._memory, False)
+        return int(api.llama_state_seq_set_data_ext(self.handle, buffer, size, sequence, 0)) == size
+
     def first_position(self, sequence: int) -> int:
         """The oldest position that is still there, -1 when none is. Sliding windows lose their oldest."""
         return int(api.llama_memory_seq_pos_min(self._memory, sequence))

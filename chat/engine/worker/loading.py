@@ -196,7 +196,7 @@ class _Loading:
             plan.cells,
             threads_reading=request.threads or available_threads(),
             cache_type=plan.cache_type,
-            flash_attention=request.flash_attention,
+            flash_attention=request.flash_attention if plan.flash else "off",
             full_window=request.full_window,
         )
         if plan.layers and not _reads(context):

@@ -110,10 +110,16 @@ class PromptReader:
 
     def _chunks(self, total: int) -> list[tuple[int, int]]:
         """What is read at a time. Where the model needs checkpoints, the last token comes alone: the same
-        prompt is answered again from before it."""
+        prompt is answered again from before it. Elsewhere never: llama.cpp computes a single token in another
+        way than several, and what a prompt gives would depend on its length."""
         context = self._sequence.context
         size = min(CHUNK_GPU if self._sequence.on_gpu else CHUNK, context.batch_size)
-        last = total - 1 if context.checkpointed and not self._sequence.sliding_window else total
+        if context.checkpointed and not self._sequence.sliding_window:
+            last = total - 1
+        else:
+            last = total
+            while size > 2 and total % size == 1:
+                size -= 1
         ends = [*range(size, last, size), *([last] if 0 < last < total else []), total]
         return list(zip([0, *ends], ends, strict=False))
 

@@ -27,13 +27,17 @@ class Slots:
         self.context = context
         self._vocabulary = vocabulary
         self._sliding_window = sliding_window
-        self._on_gpu = on_gpu
+        self.on_gpu = on_gpu
         self._dry = DryShelf()
         self._free = list(range(context.sequences - 1, -1, -1))
         self._others: list[LiveSequence] = []
         self.main = self._new()
         self.prepared: LiveSequence | None = None
         """The one that was read ahead for when the oldest turns leave the prompt."""
+        self.prepared_end = 0
+        """Cells that were used when it was last read on."""
+        self.filling: LiveSequence | None = None
+        """Of no meaning: it keeps the cells between others and the prepared one. It goes with that."""
 
     @property
     def others(self) -> tuple[LiveSequence, ...]:
@@ -109,19 +113,27 @@ class Slots:
         """Empties a sequence beside the chat's and gives its number back; says nothing if it is gone."""
         if sequence in self._others:
             self._others.remove(sequence)
-            if sequence is self.prepared:
-                self.prepared = None
+            if sequence is self.filling:
+                self.filling = None
             sequence.keep(0)
             self._free.append(sequence.number)
             for one in (self.main, *self._others):
                 one.shares.pop(sequence.number, None)
+        if sequence is self.prepared:
+            self.forget_prepared()
+
+    def forget_prepared(self) -> None:
+        """Nothing is prepared any more: it was dropped, or became the chat's."""
+        self.prepared, self.prepared_end = None, 0
+        if self.filling is not None:
+            self.drop(self.filling)
 
     def _new(self) -> LiveSequence:
         return LiveSequence(
             self.context,
             self._vocabulary,
             sliding_window=self._sliding_window,
-            on_gpu=self._on_gpu,
+            on_gpu=self.on_gpu,
             number=self._free.pop(),
             dry=self._dry,
         )
