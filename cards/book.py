@@ -14,7 +14,7 @@ from cards.lore_entry import Entry, read_book_entry, read_world_entry
 from cards.lore_keys import KeyIndex
 from cards.lore_values import Budget, LoreSettings
 
-__all__ = ["Entry", "Lorebook"]
+__all__ = ["Lorebook"]
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,6 @@ from cards.yaml_text import dump_yaml
 
 __all__ = [
     "ENDINGS",
-    "EXPORT_FORMATS",
     "ExportFormat",
     "dropped_bytes",
     "export_card",
@@ -39,7 +38,6 @@ __all__ = [
 ]
 
 ExportFormat = Literal["png", "json", "charx", "yaml", "md"]
-EXPORT_FORMATS: Final = ("png", "json", "charx", "yaml", "md")
 
 _OWN: Final[dict[str, ExportFormat]] = {
     "png": "png",

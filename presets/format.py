@@ -15,8 +15,6 @@ from presets.reasoning import THINK, Thinking
 from presets.sillytavern.documents import Settings, control_markers, settings_of
 from presets.values import Role
 
-Switch = Literal["on", "off"]
-
 ROLEPLAY_SENTENCE = (
     "Write {char}'s next reply in a chat between {user} and {char}. Write a single reply only."
 )

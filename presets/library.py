@@ -19,7 +19,7 @@ from presets.format import PromptFormat
 from presets.reading import Model, checked, read_document
 from presets.sampling import Sampling
 
-__all__ = ["NamedSampling", "PresetError", "PresetLibrary"]
+__all__ = ["NamedSampling", "PresetLibrary"]
 
 _LARGEST = 1_000_000
 """Bytes; no preset is anywhere near."""

@@ -5,12 +5,11 @@ and reads does not wait for the writers.
 """
 
 from cards.library.files import FileState, file_state, read_file, save_file
-from cards.library.folder import CARD_ENDINGS, CardLibrary, id_in, lasting
+from cards.library.folder import CardLibrary, id_in, lasting
 from cards.library.index import LibraryCard
 from cards.library.ordering import SORTS, Sort, TypedFilter, filtered, in_order
 
 __all__ = [
-    "CARD_ENDINGS",
     "SORTS",
     "CardLibrary",
     "FileState",

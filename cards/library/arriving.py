@@ -19,7 +19,7 @@ from cards.png import is_png
 from cards.reading import read_card
 from cards.writing import ENDINGS, export_card
 
-__all__ = ["ENDINGS", "Arrival", "ClashChoice", "Outcome", "card_files", "import_cards"]
+__all__ = ["Arrival", "ClashChoice", "Outcome", "card_files", "import_cards"]
 
 ClashChoice = Literal["keep", "replace", "skip"]
 """Of two cards of one name: keep both, put the new one in the old one's place, leave the new one out."""

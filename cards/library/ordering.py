@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from cards.library.index import LibraryCard
 
 __all__ = ["SORTS", "Sort", "TypedFilter", "filtered", "in_order"]
 
 Sort = Literal["name", "creator", "chat", "tokens"]
-SORTS: Final = ("name", "creator", "chat", "tokens")
+SORTS: Final[tuple[Sort, ...]] = get_args(Sort)
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
 _ASKED: Final = re.compile(r'(?:#|tag:)("[^"]*"?|\S*)|\S+', re.IGNORECASE)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from cards.filenames import expanded
 from chat.models.files import DEMO_PACKAGE, NO_WEIGHTS, ModelFile, described, is_later_part
-from chat.models.headers import Headers, facts_of
-from chat.models.memory import Fit, free_memory
+from chat.models.headers import Headers
+from chat.models.memory import free_memory
 from chat.models.places import Place, kcpps_models, other_programs
 from chat.settings import ModelOverride, Settings
 from presets.errors import PresetError
@@ -23,14 +23,12 @@ from presets.matching import Match, format_for, match
 __all__ = [
     "DEMO_PACKAGE",
     "NO_WEIGHTS",
-    "Fit",
     "ModelChoice",
     "ModelError",
     "ModelFile",
     "choose_model",
     "demo_model",
     "describe",
-    "facts_of",
     "find_model",
     "find_models",
     "free_memory",

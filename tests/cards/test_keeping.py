@@ -17,7 +17,8 @@ from PIL import Image
 from cards.avatar import with_avatar
 from cards.card import Card
 from cards.paths import parsed_path, written_path
-from cards.png import blank_png, text_chunks, trailing_bytes
+from cards.png import blank_png, trailing_bytes
+from cards.png_chunks import text_chunks
 from cards.reading import read_card
 from cards.writing import dropped_bytes, export_card, file_ending, losses
 

@@ -18,7 +18,8 @@ from PIL import Image
 
 from cards import limits
 from cards.errors import CardError
-from cards.png import mapped_cards, text_chunks, with_text_of, without_card, write_card_png
+from cards.png import mapped_cards, with_text_of, without_card, write_card_png
+from cards.png_chunks import text_chunks
 from cards.reading import read_card
 from cards.writing import export_card
 

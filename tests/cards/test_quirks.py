@@ -18,7 +18,7 @@ from cards.card import Card
 from cards.display import display_text
 from cards.errors import CardError, CardWarning
 from cards.lorebook import LoreSettings, activate
-from cards.png import text_chunks
+from cards.png_chunks import text_chunks
 from cards.reading import read_card
 from cards.writing import export_card
 

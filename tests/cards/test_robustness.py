@@ -18,7 +18,7 @@ import zipfile
 import zlib
 from base64 import b64decode, b64encode
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import tavern_card
@@ -32,7 +32,7 @@ from cards.library import CardLibrary
 from cards.library.arriving import import_cards
 from cards.png import blank_png
 from cards.reading import read_card, read_lorebook
-from cards.writing import EXPORT_FORMATS, export_card
+from cards.writing import ExportFormat, export_card
 from presets.library import PresetLibrary
 from presets.prompt import build
 from presets.values import Budget, Persona, PromptTooLong, Turn
@@ -237,7 +237,7 @@ def test_remote_and_local_addresses_are_kept_and_never_opened(
     for data in (json.dumps(document).encode(), zipped({"card.json": json.dumps(document)})):
         card, _ = read_card(data)
         assert card.avatar is None
-        for form in EXPORT_FORMATS:
+        for form in get_args(ExportFormat):
             written = export_card(card.edited("creator", "x"), form, spec=None)  # type: ignore[arg-type]
             assert b"SECRET" not in written
             assert read_card(written)[0].document["data"]["source"] == addresses

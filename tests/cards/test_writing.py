@@ -20,7 +20,8 @@ from cards.avatar import picture_as_png, with_avatar
 from cards.card import Card, card_from_document
 from cards.conversion import as_v1, as_v2, as_v3, losses
 from cards.errors import CardError
-from cards.png import blank_png, text_chunks, write_card_png
+from cards.png import blank_png, write_card_png
+from cards.png_chunks import text_chunks
 from cards.reading import read_card
 from cards.writing import ExportFormat, export_card
 

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cards.png import blank_png, text_chunks
+from cards.png import blank_png
+from cards.png_chunks import text_chunks
 from cards.reading import read_card
 
 Rpchat = Callable[..., Any]

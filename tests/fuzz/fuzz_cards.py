@@ -76,10 +76,12 @@ def activated(book: object) -> None:
 
 def used(card: object) -> None:
     """Every field of the view, and every form that is written read again with the same name."""
+    from typing import get_args
+
     from cards.card import COMPARED, Card
     from cards.errors import CardError
     from cards.reading import read_card
-    from cards.writing import EXPORT_FORMATS, export_card, losses
+    from cards.writing import ExportFormat, export_card, losses
 
     assert isinstance(card, Card)
     for field in (
@@ -94,7 +96,7 @@ def used(card: object) -> None:
         getattr(card, field)
     for spec in (1, 2, 3):
         losses(card, spec)  # type: ignore[arg-type]
-    for form in EXPORT_FORMATS:
+    for form in get_args(ExportFormat):
         try:
             written = export_card(card, form)  # type: ignore[arg-type]
         except CardError:
