@@ -43,7 +43,7 @@ def describe_death(status: int | None, log_file: Path, since: int, *, for_memory
 
 def describe_hang(seconds: float, log_file: Path) -> str:
     """One line for people about a process that had to be killed."""
-    said = f"The model's process gave no sign of life for {seconds:.0f} seconds and was ended"
+    said = f"The model's process hung for {seconds:.0f} seconds and was ended"
     return f"{said}. Its log: {log_file}"
 
 

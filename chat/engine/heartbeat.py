@@ -2,7 +2,8 @@
 
 Time is counted in beats of our own thread, not read from a clock: what a sleeping laptop or a program that
 was stopped itself has slept through counts as one beat. A worker that is busy answers all the same, since its
-reading thread does, while the other one sits in llama_decode, however long that takes.
+reading thread does, while the other one sits in llama_decode, however long that takes. Only who asked it to
+stop need not wait that long: a thread that does not come back from a driver never will.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ PATIENCE_AT_START = 120
 PATIENCE_TO_STOP = 5
 """When it was asked to stop what it does."""
 
+PATIENCE_TO_END = 120
+"""Beats within which it has stopped, though it lives: a GPU ends its batch first, which takes seconds."""
+
 
 class Heartbeat:
     """Asks for a sign of life once a beat while `busy`, and calls `hung` once when none comes."""
@@ -40,6 +44,7 @@ class Heartbeat:
         self._signs = 0
         self._seen = 0
         self._hurry = False
+        self._stopping = False
         threading.Thread(target=self._run, name="engine heartbeat", daemon=True).start()
 
     def watch(self) -> None:
@@ -53,7 +58,11 @@ class Heartbeat:
 
     def hurry(self) -> None:
         """It was asked to stop: somebody is waiting for it."""
-        self._hurry = True
+        self._hurry = self._stopping = True
+
+    def stopped(self) -> None:
+        """It has stopped what it was asked to."""
+        self._stopping = False
 
     def end(self) -> None:
         """Nothing is watched any more."""
@@ -71,12 +80,16 @@ class Heartbeat:
         while True:
             self._wanted.wait()
             self._wanted.clear()
-            missed, asked = 0, False
+            missed, late, asked = 0, 0, False
             while self._busy() and not self._over.is_set():
                 if not asked:  # one question at a time: the pipe of a worker that sleeps must not fill up
                     self._seen, asked = self._signs, True
                     self._ping()
                 self._over.wait(BEAT_SECONDS)
+                late = late + 1 if self._stopping else 0
+                if late >= PATIENCE_TO_END:
+                    self._hung(late * BEAT_SECONDS)
+                    return
                 if self._signs != self._seen:
                     missed, asked = 0, False
                     continue

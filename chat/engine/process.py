@@ -65,8 +65,7 @@ class Exchange:
         """Asks the worker to end this request early, or one of its several replies; says nothing if it is
         over or the worker is gone."""
         with contextlib.suppress(EngineError):
-            self._worker.heartbeat.hurry()
-            self._worker.write(Cancel(id=self.id, reply=reply))
+            self._worker.cancel(Cancel(id=self.id, reply=reply))
 
     def events(self) -> Iterator[Event]:
         """Blocks for each event; ends after the final one. Raises EngineError for Failed and for a death."""
@@ -90,6 +89,8 @@ class WorkerProcess:
         self._lock = threading.Lock()
         self._write_lock = threading.Lock()  # its own: a write may block until the worker has read
         self._pending: dict[int, Exchange] = {}
+        self._cancelled: set[int] = set()
+        """Of those, the ones that are to end."""
         self._death: EngineError | None = None
         self._closing = False
         self._silent = 0.0
@@ -131,6 +132,15 @@ class WorkerProcess:
         self.heartbeat.watch()
         self.write(request.model_copy(update={"id": exchange.id}))
         return exchange
+
+    def cancel(self, request: Cancel) -> None:
+        """Asks for the end of a request, or of one reply of several. Raises EngineError when the worker is
+        dead."""
+        with self._lock:
+            if request.reply is None and request.id in self._pending:
+                self._cancelled.add(request.id)
+                self.heartbeat.hurry()
+        self.write(request)
 
     def write(self, request: Work | Cancel) -> None:
         """One line to the worker. A broken pipe is left to the reading thread, which finds the cause."""
@@ -186,6 +196,10 @@ class WorkerProcess:
         with self._lock:
             id = event.id
             exchange = None if id is None else self._pending.pop(id, None) if final else self._pending.get(id)
+            if final and id in self._cancelled:
+                self._cancelled.discard(id)
+                if not self._cancelled:
+                    self.heartbeat.stopped()
         if exchange is not None:
             exchange.put(event)
 

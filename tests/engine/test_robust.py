@@ -199,7 +199,7 @@ def test_a_worker_that_is_stopped_is_ended_and_told(
         next(event for event in operation if isinstance(event, Text))
         os.kill(pid, signal.SIGSTOP)
     started = time.monotonic()
-    with pytest.raises(EngineError, match="no sign of life for 2 seconds and was ended") as caught:
+    with pytest.raises(EngineError, match="hung for 2 seconds and was ended") as caught:
         operation.wait()
     assert caught.value.code == "worker"
     assert time.monotonic() - started < 8
@@ -219,8 +219,28 @@ def test_who_presses_escape_waits_less(
     assert engine.pid is not None
     os.kill(engine.pid, signal.SIGSTOP)
     operation.cancel()
-    with pytest.raises(EngineError, match="no sign of life"):
+    with pytest.raises(EngineError, match="hung for"):
         operation.wait()
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_never_ends_is_ended_once_somebody_has_asked_for_it(
+    engine: Engine, tiny_model: Path, trusted: Prompt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One thread waits for a file that never comes, as in a driver that hangs; the other says it lives."""
+    monkeypatch.setattr(heartbeat, "PATIENCE", 8)
+    monkeypatch.setattr(heartbeat, "PATIENCE_TO_END", 20)
+    engine.load(tiny_model).wait()
+    never = tmp_path / "never.gguf"
+    os.mkfifo(never)
+    loading = engine.load(never)
+    time.sleep(1.5)
+    assert engine.alive
+    loading.cancel()
+    with pytest.raises(EngineError, match="hung for 2 seconds and was ended"):
+        loading.wait()
+    engine.load(tiny_model).wait()
+    assert engine.generate(trusted("Once"), ANY, seed=1, max_tokens=3).wait().generated_tokens == 3
 
 
 def test_a_stopped_worker_can_be_closed(engine: Engine, tiny_model: Path) -> None:
@@ -253,7 +273,7 @@ WHOLE_PROGRAM_SLEEPS = """
     engine = Engine(Path(sys.argv[1]))
     engine.load(Path(sys.argv[2])).wait()
     operation = engine.generate(
-        [Span(text="Once", trusted=True)], Sampling(), seed=1, max_tokens=1900, ban_eos=True
+        [Span(text="Once", trusted=True)], Sampling(), seed=1, max_tokens=700, ban_eos=True
     )
     for number, event in enumerate(operation):
         if number == 3:
