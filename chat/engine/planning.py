@@ -225,8 +225,8 @@ def _laid_out(
 
 def _flash(needs: Needs, wanted: Wanted, choice: _Choice, layers: int) -> bool:
     """Whether flash attention is on. On the CPU llama.cpp's reads slower (the demo model: 162 tokens a second
-    against 351, 1 024 deep), writes as quickly, and what it gives depends on how a prompt is cut into batches:
-    `auto` does without, as long as the scores of a batch are small."""
+    against 351, 1 024 deep), writes as quickly, and gives something else with other batches: `auto` does
+    without, as long as the scores of a batch are small."""
     if wanted.flash_attention != "auto" or layers or choice.cache_type != "f16":
         return wanted.flash_attention != "off"
     return needs.scores(choice.cells) > SMALL_SCORES
