@@ -56,9 +56,13 @@ class Talk:
         reply_tokens: int = 48,
         character: Card | None = None,
         options: dict[str, str] | None = None,
+        banned: tuple[int, ...] = (),
     ) -> None:
+        """`banned`: tokens that are never sampled, besides those that end a reply."""
         presets = PresetLibrary()
-        chosen = presets.sampling(sampling).sampling.model_copy(update={"ban_eos": True})
+        chosen = presets.sampling(sampling).sampling.model_copy(
+            update={"ban_eos": True, "banned_tokens": banned}
+        )
         self.engine = engine
         self.session = Session.begin(
             Store.in_memory(),
