@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from chat.cli.options import memory_options
 from chat.cli.printing import write, write_json
 
 if TYPE_CHECKING:
     from chat.cli.checks import Check
     from chat.engine.protocol import Build
+    from chat.launch import Launch
     from chat.settings import Folders, Settings
 
 
 @click.command()
-@click.option("--model", "ref", metavar="REF", help="The model to plan memory for.")
+@click.option("--model", metavar="REF", help="The model to plan memory for.")
+@memory_options
 @click.option(
     "--log",
     "lines",
@@ -30,10 +33,11 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for a bug report.")
 @click.pass_context
-def command(context: click.Context, ref: str | None, lines: int | None, as_json: bool) -> None:
+def command(context: click.Context, launch: Launch, lines: int | None, as_json: bool) -> None:
     """Check this installation: versions, llama.cpp and the GPU, models, memory, folders, database.
 
     Exit status 1 when something is wrong; the command that mends it stands below it.
+    The options for memory are those of a chat: would this context fit with that cache?
     """
     from chat.cli import checks as look
     from chat.cli.plan_check import check_plan, plan_values
@@ -47,7 +51,7 @@ def command(context: click.Context, ref: str | None, lines: int | None, as_json:
     settings, settings_checks = look.check_settings(folders)
     models, model_checks = look.check_models(settings)
     build, error, format_checks = _ask_engine(folders, settings)
-    planned = check_plan(build, settings, ref)
+    planned = check_plan(build, settings, launch)
     database = look.read_database(folders.database)
     checks = [
         *look.check_system(),

@@ -53,7 +53,7 @@ def _text(context: click.Context, parameter: click.Parameter, value: str | None)
 
 
 def _gpu_layers(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    if value not in ("", "auto") and not value.isdecimal():
+    if value not in ("", "auto") and not (value.isdecimal() and len(value) < 10):
         raise click.BadParameter(f"{value!r} is neither auto nor a number of layers", context, parameter)
     return value
 
@@ -72,6 +72,32 @@ def _adapters(context: click.Context, parameter: click.Parameter, values: tuple[
             except AdapterTextError as error:
                 raise click.BadParameter(str(error), context, parameter) from error
     return values
+
+
+def _memory() -> list[Callable[..., Any]]:
+    """What decides how a model is laid out in memory."""
+    return [
+        click.option("--ctx", type=click.IntRange(min=64), metavar="N", help="Context size in tokens."),
+        click.option(
+            "--gpu-layers",
+            default="",
+            callback=_gpu_layers,
+            metavar="auto|N",
+            help="Layers on the GPU.",
+        ),
+        click.option(
+            "--cache-type",
+            callback=_or_empty,
+            type=click.Choice(["auto", "f16", "q8_0", "q4_0"]),
+            help="What the model remembers a prompt with; q8_0 takes half the memory of f16.",
+        ),
+        click.option(
+            "--flash-attention",
+            callback=_or_empty,
+            type=click.Choice(["auto", "on", "off"]),
+            help="The kernels that save memory; auto is best.",
+        ),
+    ]
 
 
 def _options(screen: bool) -> list[Callable[..., Any]]:
@@ -97,15 +123,8 @@ def _options(screen: bool) -> list[Callable[..., Any]]:
             help="Author's note; kept with the chat, placed by --set note_depth=N, note_role, note_interval.",
         ),
         click.option("--prefill", metavar="TEXT|@FILE", callback=_text, help="How the reply is to begin."),
-        click.option("--ctx", type=click.IntRange(min=64), metavar="N", help="Context size in tokens."),
+        *_memory(),
         click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Longest reply."),
-        click.option(
-            "--gpu-layers",
-            default="",
-            callback=_gpu_layers,
-            metavar="auto|N",
-            help="Layers on the GPU.",
-        ),
         click.option(
             "--lora",
             multiple=True,
@@ -119,18 +138,6 @@ def _options(screen: bool) -> list[Callable[..., Any]]:
             metavar="FILE[=SCALE]",
             callback=_adapters,
             help="A control vector for the model.",
-        ),
-        click.option(
-            "--cache-type",
-            callback=_or_empty,
-            type=click.Choice(["auto", "f16", "q8_0", "q4_0"]),
-            help="What the model remembers a prompt with; q8_0 takes half the memory of f16.",
-        ),
-        click.option(
-            "--flash-attention",
-            callback=_or_empty,
-            type=click.Choice(["auto", "on", "off"]),
-            help="The kernels that save memory; auto is best.",
         ),
         click.option("--seed", type=click.IntRange(0, MAX_SEED), metavar="N", help="Same seed, same reply."),
         click.option(
@@ -148,20 +155,38 @@ def launch_options(*, screen: bool = False) -> Callable[[Callable[..., Any]], Ca
     """Give a command the shared options; it receives them as `launch`. `screen` adds those of the screen."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        gathered = _gathered(command)
+
         @functools.wraps(command)
-        def with_launch(*args: Any, **values: Any) -> Any:
+        def with_settings(*args: Any, **values: Any) -> Any:
             # What may be long or lie in a file has an option of its own.
             texts = ((name, values.pop(name)) for name in ("note", "prefill"))
             given = [f"{name}={text}" for name, text in texts if text is not None]
-            values["settings"] = (*values["settings"], *given)
-            names = [field.name for field in fields(Launch) if field.name in values]
-            return command(*args, launch=_launch({name: values.pop(name) for name in names}), **values)
+            return gathered(*args, settings=(*values.pop("settings"), *given), **values)
 
-        for option in reversed(_options(screen)):
-            with_launch = option(with_launch)
-        return with_launch
+        return _with_options(with_settings, _options(screen))
 
     return decorate
+
+
+def memory_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command those options only that a plan for memory depends on; it receives them as `launch`."""
+    return _with_options(_gathered(command), _memory())
+
+
+def _with_options(command: Callable[..., Any], options: list[Callable[..., Any]]) -> Callable[..., Any]:
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _gathered(command: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(command)
+    def with_launch(*args: Any, **values: Any) -> Any:
+        names = [field.name for field in fields(Launch) if field.name in values]
+        return command(*args, launch=_launch({name: values.pop(name) for name in names}), **values)
+
+    return with_launch
 
 
 def _launch(values: dict[str, Any]) -> Launch:

@@ -15,7 +15,7 @@ from chat.engine.needs import FEW_SEQUENCES, SEQUENCES, Needs
 from chat.engine.plan import MARGIN_MAIN, Machine, Plan, Share, Wanted
 from chat.engine.protocol import CacheType
 
-__all__ = ["USUAL_CONTEXT", "PlanError", "lesser_plan", "make_plan"]
+__all__ = ["USUAL_CONTEXT", "PlanError", "beyond_training", "lesser_plan", "make_plan"]
 
 USUAL_CONTEXT = 16_384
 """Tokens, unless more is asked for; a context above it goes before layers do."""
@@ -54,6 +54,14 @@ def make_plan(needs: Needs, machine: Machine, wanted: Wanted) -> Plan:
     if wanted.gpu_layers is not None:  # taken at its word
         return plan
     return _fewer_layers(needs, machine, wanted, plan) or _on_cpu(needs, machine, wanted)
+
+
+def beyond_training(needs: Needs, wanted: Wanted) -> str:
+    """One sentence where more context is asked for than the model was trained for; else empty."""
+    if not wanted.context or not needs.context or wanted.context <= needs.context:
+        return ""
+    said = f"The context is {needs.context} tokens, not {wanted.context}"
+    return f"{said}: the model was trained for no more."
 
 
 def lesser_plan(needs: Needs, wanted: Wanted, plan: Plan) -> Plan | None:

@@ -73,6 +73,60 @@ def test_doctor_plans_for_a_named_model_and_for_gpus(rpchat: Rpchat, home: Path)
     assert check_plan(build(), None).checks == ()
 
 
+@pytest.mark.parametrize(
+    ("options", "context", "cache_type", "flash"),
+    [
+        ([], 8_192, "f16", False),
+        (["--ctx", 2_048], 2_048, "f16", False),
+        (["--ctx", 4_096, "--cache-type", "q8_0"], 4_096, "q8_0", True),
+        (["--cache-type", "q4_0"], 8_192, "q4_0", True),
+        (["--flash-attention", "on", "--gpu-layers", "0"], 8_192, "f16", True),
+    ],
+)
+def test_doctor_takes_the_memory_options_of_a_chat(
+    rpchat: Rpchat, options: list[object], context: int, cache_type: str, flash: bool
+) -> None:
+    answer = rpchat("doctor", "--json", *options)
+    plan = answer.json["plan"]
+    assert (plan["context"], plan["cache_type"], plan["flash_attention"]) == (context, cache_type, flash)
+    assert plan["fits"]
+    numbers = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}[cache_type]
+    assert plan["main"]["cache"] == int(30 * 2 * 192 * numbers * context)
+    line = next(one["what"] for one in answer.json["checks"] if one["what"].startswith("plan for "))
+    assert f"({cache_type}, {context:,} tokens)" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--cache-type", "q8_0", "--flash-attention", "off"], 2, "--cache-type q8_0 needs flash attention"),
+        (["--cache-type", "q9"], 2, "'q9' is not one of"),
+        (["--ctx", "12"], 2, "12 is not in the range"),
+        (["--gpu-layers", "all"], 2, "'all' is neither auto nor a number of layers"),
+    ],
+)
+def test_doctor_refuses_what_a_chat_refuses(
+    rpchat: Rpchat, options: list[str], status: int, said: str
+) -> None:
+    answer = rpchat("doctor", *options)
+    assert (answer.status, answer.out) == (status, "")
+    assert said in answer.err
+
+
+def test_doctor_says_what_is_not_to_be_had(rpchat: Rpchat, home: Path) -> None:
+    beyond = rpchat("doctor", "--ctx", 100_000)
+    assert "The context is 8192 tokens, not 100000: the model was trained for no more." in beyond.out
+    settings = Settings(Folders.find(home))
+    assert check_plan(build(24), settings, Launch(gpu_layers="5")).plan is not None
+    plan, note = check_plan(build(1.2), settings, Launch(gpu_layers="31")).checks
+    assert plan.verdict == "note"
+    assert plan.what.endswith("more than there is")
+    assert "does not fit like that; left to itself it does: weights" in note.what
+    tight = check_plan(build(1.001), settings, Launch(ctx=2_048)).plan
+    assert tight is not None
+    assert (tight.layers, tight.context) == (0, 2_048)
+
+
 def test_doctor_knows_what_loading_has_learned(home: Path) -> None:
     settings = Settings(Folders.find(home))
     devices = build(1.9)

@@ -12,7 +12,7 @@ from pathlib import Path
 from chat.engine.machine import available_threads, writing_threads
 from chat.engine.needs import BATCH, Needs, needs_of
 from chat.engine.plan import Machine, Plan, Wanted
-from chat.engine.planning import PlanError, lesser_plan, make_plan
+from chat.engine.planning import PlanError, beyond_training, lesser_plan, make_plan
 from chat.engine.protocol import Adapter, Load, Loaded
 from chat.engine.remembered import known_limit, remember_limit
 from chat.engine.worker import log, offload
@@ -113,18 +113,17 @@ class _Loading:
         limit = request.gpu_limit
         if limit is None and machine.gpus and request.gpu_layers == "auto":
             limit = known_limit(request, machine)
-        context = request.context
-        if context and needs.context and context > needs.context:
-            said = f"The context is {needs.context} tokens, not {context}"
-            self._notes.append(f"{said}: the model was trained for no more.")
-        return machine, Wanted(
-            context=context,
+        wanted = Wanted(
+            context=request.context,
             gpu_layers=None if request.gpu_layers == "auto" else request.gpu_layers,
             cache_type=request.cache_type,
             flash_attention=request.flash_attention,
             full_window=request.full_window,
             gpu_limit=limit,
         )
+        beyond = beyond_training(needs, wanted)
+        self._notes += [beyond] if beyond else []
+        return machine, wanted
 
     def _open_model(self, plan: Plan) -> Model:
         request = self._request
