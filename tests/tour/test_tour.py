@@ -23,6 +23,8 @@ ENTER, ESCAPE, CTRL_C, CTRL_R, CTRL_G = "\r", "\x1b", "\x03", "\x12", "\x07"
 F1, ALT_LEFT, ALT_RIGHT = "\x1bOP", "\x1b[1;3D", "\x1b[1;3C"
 GREETING = "The great door of Castle Varnholt"
 READY = r"ctx .* \d[\d ]*/8 192"
+AT_LENGTH = ("--seed", "1", "--set", "ban_eos=on")
+"""A reply that is still being written while a test looks at it."""
 WRITING = r"\bwriting\b|\breading [\d ]+ of"
 
 
@@ -40,6 +42,22 @@ def be_alex() -> None:
     """Answer the first start's questions beforehand."""
     rpchat = Path(sys.executable).with_name("rpchat")
     subprocess.run([rpchat, "persona", "set", "Alex"], check=True, timeout=60)
+
+
+@pytest.fixture
+def short_card(tmp_path: Path) -> Path:
+    """A card that is read in a moment, and lets the model go on and on; three greetings, as Samuel has."""
+    fields = {
+        "name": "Mara",
+        "description": "Mara has walked from one end of the country to the other, and tells stories to"
+        " whoever sits down by her fire. She never tells a short one: there is always another village,"
+        " another king, another winter.",
+        "first_mes": 'Mara lights the lamp. "Sit down. The night is long, and so is what I have to tell."',
+    }
+    data = {**fields, "alternate_greetings": ["Sit down.", "Late again."]}
+    path = tmp_path / "mara.json"
+    path.write_text(json.dumps({"spec": "chara_card_v2", "spec_version": "2.0", "data": data}))
+    return path
 
 
 def messages(home: Path) -> list[tuple[str, str]]:
@@ -145,12 +163,10 @@ def test_from_an_empty_home_to_a_second_start(start, home: Path) -> None:
     assert all(path.stat().st_mode & 0o077 == 0 for path in [home, *home.rglob("*")])
 
 
-def test_a_message_sent_while_the_model_loads_is_answered(start, home: Path) -> None:
-    subprocess.run(
-        [Path(sys.executable).with_name("rpchat"), "persona", "set", "Alex"], check=True, timeout=60
-    )
-    terminal = start("--card", "samuel.png", "--max-tokens", "8")
-    terminal.wait_for("Say something to Samuel")
+def test_a_message_sent_while_the_model_loads_is_answered(start, home: Path, short_card: Path) -> None:
+    be_alex()
+    terminal = start("--card", str(short_card), "--max-tokens", "8")
+    terminal.wait_for("Say something to Mara")
     terminal.send("Are you there?" + ENTER)
     terminal.wait_for("Are you there\\?")
     answered(terminal, home)
@@ -171,9 +187,7 @@ def long_card(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("key", [ESCAPE, CTRL_C], ids=["escape", "ctrl-c"])
 def test_a_long_read_stops_at_once(start, home: Path, long_card: Path, key: str) -> None:
-    subprocess.run(
-        [Path(sys.executable).with_name("rpchat"), "persona", "set", "Alex"], check=True, timeout=60
-    )
+    be_alex()
     terminal = start("--card", str(long_card), "--max-tokens", "400")
     terminal.wait_for(READY)
     terminal.send("Hello" + ENTER)
@@ -188,11 +202,11 @@ def test_a_long_read_stops_at_once(start, home: Path, long_card: Path, key: str)
     assert terminal.process.poll() is None
 
 
-def test_the_worker_is_killed_in_mid_reply_and_one_key_tries_again(start, home: Path) -> None:
-    subprocess.run(
-        [Path(sys.executable).with_name("rpchat"), "persona", "set", "Alex"], check=True, timeout=60
-    )
-    terminal = start("--card", "samuel.png", "--max-tokens", "300")
+def test_the_worker_is_killed_in_mid_reply_and_one_key_tries_again(
+    start, home: Path, short_card: Path
+) -> None:
+    be_alex()
+    terminal = start("--card", str(short_card), "--max-tokens", "300", *AT_LENGTH)
     terminal.wait_for(READY)
     terminal.send("Tell me a very long story." + ENTER)
     wait_for_a_checkpoint(terminal, home)
@@ -211,11 +225,11 @@ def test_the_worker_is_killed_in_mid_reply_and_one_key_tries_again(start, home: 
     assert set(terminal.children()).isdisjoint(workers)
 
 
-def test_the_program_is_killed_in_mid_reply_and_the_partial_reply_is_there_again(start, home: Path) -> None:
-    subprocess.run(
-        [Path(sys.executable).with_name("rpchat"), "persona", "set", "Alex"], check=True, timeout=60
-    )
-    terminal = start("--card", "samuel.png", "--max-tokens", "400")
+def test_the_program_is_killed_in_mid_reply_and_the_partial_reply_is_there_again(
+    start, home: Path, short_card: Path
+) -> None:
+    be_alex()
+    terminal = start("--card", str(short_card), "--max-tokens", "400", *AT_LENGTH)
     terminal.wait_for(READY)
     terminal.send("Tell me a very long story." + ENTER)
     wait_for_a_checkpoint(terminal, home)
@@ -226,7 +240,7 @@ def test_the_program_is_killed_in_mid_reply_and_the_partial_reply_is_there_again
         time.sleep(0.1)
     assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
 
-    terminal = start("--card", "samuel.png")
+    terminal = start("--card", str(short_card))
     terminal.wait_for("Tell me a very long story")
     assert len(replies(home)) == 1
     words = re.findall(r"[A-Za-z]{4,}", replies(home)[0])
@@ -238,29 +252,23 @@ def test_the_program_is_killed_in_mid_reply_and_the_partial_reply_is_there_again
     "extra", [{"NO_COLOR": "1"}, {"TERM": "xterm", "COLORTERM": ""}], ids=["no-color", "16"]
 )
 def test_the_screen_is_readable_with_few_colours(start, extra: dict[str, str]) -> None:
-    subprocess.run(
-        [Path(sys.executable).with_name("rpchat"), "persona", "set", "Alex"], check=True, timeout=60
-    )
+    be_alex()
     terminal = start("--card", "samuel.png", **extra)
     terminal.wait_for(GREETING)
     assert b"38;2;" not in terminal.raw or "NO_COLOR" not in extra
 
 
 def test_a_terminal_that_is_too_small_says_so_and_recovers(start) -> None:
-    subprocess.run(
-        [Path(sys.executable).with_name("rpchat"), "persona", "set", "Alex"], check=True, timeout=60
-    )
+    be_alex()
     terminal = start("--card", "samuel.png", columns=20, rows=5)
     terminal.wait_for("too small|Too small")
     terminal.resize(100, 30)
     terminal.wait_for(GREETING)
 
 
-def test_nothing_of_llama_cpp_reaches_the_terminal(start, home: Path) -> None:
-    subprocess.run(
-        [Path(sys.executable).with_name("rpchat"), "persona", "set", "Alex"], check=True, timeout=60
-    )
-    terminal = start("--card", "samuel.png", "--max-tokens", "8")
+def test_nothing_of_llama_cpp_reaches_the_terminal(start, home: Path, short_card: Path) -> None:
+    be_alex()
+    terminal = start("--card", str(short_card), "--max-tokens", "8")
     terminal.wait_for(READY)
     terminal.send("Good evening." + ENTER)
     answered(terminal, home)
