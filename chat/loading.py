@@ -17,6 +17,9 @@ __all__ = ["PLANS_FILE", "LoadChoices", "load_choices", "remember_adapters", "se
 
 QUANTIZED = ("q8_0", "q4_0")
 
+LAYER_DIGITS = 9
+"""Of a number of layers, at most: of thousands Python makes no number."""
+
 PLANS_FILE = "plans.json"
 """In the cache folder: what loading needed where the first plan had failed."""
 
@@ -85,7 +88,7 @@ def _gpu_layers(launch: Launch, settings: Settings) -> GpuLayers:
     value = launch.gpu_layers or settings.gpu_layers
     if value == "auto":
         return "auto"
-    if not value.isdecimal():
+    if not (value.isdecimal() and len(value) <= LAYER_DIGITS):
         raise SettingsError(f"gpu_layers: {value!r} is neither auto nor a number; mend the settings")
     return int(value)
 

@@ -1,6 +1,6 @@
 """The formats and samplings at hand: the shipped ones, and the user's own, which win where ids are equal.
 
-The only module of this package that reads files.
+The only module of this package that reads files of the user.
 """
 
 from __future__ import annotations

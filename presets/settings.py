@@ -115,7 +115,7 @@ def _set(values: dict[str, Any], name: str, value: str) -> None:
     if name == "ban_eos":
         values[name] = _SWITCHES.get(plain.lower(), plain)
     elif name == "mirostat":
-        values[name] = int(plain) if plain.isdecimal() else plain
+        values[name] = int(plain) if plain in ("0", "1", "2") else plain
     elif name in _LISTS:
         values[name] = [*values.get(name, ()), *_texts(value)]
     elif name == "logit_bias":

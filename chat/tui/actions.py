@@ -121,7 +121,7 @@ class Actions:
         from chat.swiping import MOST
         from chat.tui.several import Several
 
-        wanted = int(count) if count.isdecimal() else 0 if count else AT_ONCE
+        wanted = int(count) if count.isdecimal() and len(count) < 3 else 0 if count else AT_ONCE
         target, session = self._target(), self._screen.session
         if not 1 <= wanted <= MOST:
             self._screen.tell(f"How many replies at once? /swipes {AT_ONCE}; {MOST} at most.")

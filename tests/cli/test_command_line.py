@@ -66,6 +66,7 @@ WRONG_USE = [
     ("no number", ["say", "hi", "--seed", "many"], "many"),
     ("negative seed", ["say", "hi", "--seed", "-1"], "-1"),
     ("layers", ["say", "hi", "--gpu-layers", "all"], "neither auto nor a number"),
+    ("more layers than a number has", ["say", "hi", "--gpu-layers", "1" * 5000], "neither auto nor a number"),
     ("setting without a value", ["prompt", "--set", "temperature"], "KEY=VALUE"),
     ("unknown setting", ["prompt", "--set", "temprature=1"], "temperature"),
     ("impossible setting", ["prompt", "--set", "temperature=hot"], "temperature"),

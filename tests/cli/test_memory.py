@@ -175,6 +175,7 @@ def test_the_command_line_outranks_what_is_settled(
         ({"flash_attention": "maybe"}, "flash_attention: 'maybe' is none of auto, on, off"),
         ({"full_window": "wide"}, "full_window: 'wide' is neither true nor false"),
         ({"gpu_layers": "many"}, "gpu_layers: 'many' is neither auto nor a number"),
+        ({"gpu_layers": "1" * 5000}, "is neither auto nor a number"),
         ({"cache_type": "q4_0", "flash_attention": False}, "needs flash_attention"),
         ({"overrides": {"nemo.gguf": {"lora": "a.gguf=loud"}}}, "'loud' is no scale"),
     ],

@@ -58,6 +58,7 @@ def test_nothing_set_changes_nothing() -> None:
         ("reply_length", "40", "reply_length=40: reply_length takes free, short, medium, long"),
         ("logit_bias", '{"a":' + "[" * 3000, "not JSON"),
         ("banned_strings", "[" * 3000, "string should have at most 400 characters"),
+        ("mirostat", "1" * 5000, "mirostat=1"),
         ("reply_length", "lang", "reply_length takes free, short, medium, long; did you mean long?"),
     ],
 )

@@ -136,6 +136,13 @@ async def test_a_number_that_is_none_is_asked_for_again(play: Any, word: str) ->
         assert p.engine.requests == []
 
 
+async def test_a_number_of_thousands_of_digits_is_none(play: Any) -> None:
+    async with play() as p:
+        p.session.say("Hello?")
+        p.chat.actions.run("swipes", "1" * 5000)
+        await p.until(lambda: "How many replies at once?" in p.screen())
+
+
 async def test_alt_r_asks_for_four_beside_the_last(play: Any) -> None:
     async with play("First.", *REPLIES) as p:
         await p.say("Hello?")
