@@ -14,6 +14,7 @@ import pytest
 from chat.engine.scripted import ScriptedEngine, ScriptedReply
 from chat.launch import Launch
 from chat.settings import Folders, Settings
+from chat.store import StoreError
 from chat.tui.screens.chats import ChatsScreen
 from chat.tui.screens.first_start import FirstStart
 from chat.tui.screens.help import HelpScreen
@@ -289,6 +290,33 @@ async def test_a_chat_is_deleted_and_brought_back(play: Any) -> None:
         assert len(p.app.desk.opening.store.chats()) == 1
         await p.press("ctrl+z")
         assert len(p.app.desk.opening.store.chats()) == 2
+
+
+@pytest.mark.parametrize("refused", ["delete_chat", "restore_chat"])
+async def test_undo_is_of_what_was_deleted_also_where_the_disk_refused_once(
+    play: Any, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def full(chat_id: str) -> None:
+        raise StoreError("the disk is full")
+
+    async with play("a", "b") as p:
+        for count in (2, 3):
+            await p.press("ctrl+n")
+            await p.until(lambda: p.app.desk.session is not None and len(p.texts) == 1)
+            assert len(p.app.desk.opening.store.chats()) == count
+        store = p.app.desk.opening.store
+        await p.press("ctrl+l")
+        await p.until(lambda: isinstance(p.app.screen, ChatsScreen))
+        await p.press("down", "ctrl+d")
+        assert len(store.chats()) == 2
+        with monkeypatch.context() as patch:
+            held = (p.app.screen, "_delete") if refused == "delete_chat" else (store, refused)
+            patch.setattr(*held, full)
+            await p.press("down", "ctrl+d" if refused == "delete_chat" else "ctrl+z")
+            assert "the disk is full" in p.screen()
+        assert len(store.chats()) == 2
+        await p.press("ctrl+z")
+        assert len(store.chats()) == 3
 
 
 async def test_without_a_card_and_a_chat_a_character_is_chosen(play: Any) -> None:

@@ -138,21 +138,23 @@ class ChatsScreen(ModalScreen["str | None"]):
         chat_id = self._highlighted()
         if chat_id == self._current:
             self.notify("This chat is open; open another one first.", markup=False)
-        elif chat_id is not None:
-            self._change(self._delete, chat_id)
+        elif chat_id is not None and self._change(self._delete, chat_id):
             self._deleted.append(chat_id)
 
     def action_restore(self) -> None:
         """Bring back what was deleted last."""
-        if self._deleted:
-            self._change(self._store.restore_chat, self._deleted.pop())
+        if self._deleted and self._change(self._store.restore_chat, self._deleted[-1]):
+            self._deleted.pop()
 
-    def _change(self, change: Callable[[str], object], chat_id: str) -> None:
+    def _change(self, change: Callable[[str], object], chat_id: str) -> bool:
+        """Whether the store could do it; why not is said."""
         try:
             change(chat_id)
         except StoreError as error:
             self.notify(display_text(str(error)), severity="error", markup=False)
+            return False
         self._read()
+        return True
 
     def action_cancel(self) -> None:
         """None."""
