@@ -272,12 +272,15 @@ def test_banned_phrases_are_taken_back(pair: Pair) -> None:
 def test_a_cancelled_reading_leaves_a_true_record(pair: Pair) -> None:
     spans = [Span(text="Another story. " * 300, trusted=True)]
     operation = pair.living.generate(spans, GREEDY, seed=1, max_tokens=4)
+    read = 0
     for event in operation:
         if event.op == "reading" and event.done > 0:
+            read = event.done
             operation.cancel()
             break
-    operation.wait()
-    pair.turn("Another story. " * 120 + "And then")
+    assert operation.wait().evaluated_tokens >= read > 0
+    after = pair.turn("Another story. " * 120 + "And then")
+    assert after.reused_tokens + SPACING >= min(read, after.prompt_tokens)
 
 
 def test_several_replies_at_once_and_one_goes_on(pair: Pair) -> None:

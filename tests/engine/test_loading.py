@@ -40,6 +40,25 @@ def test_loading_tells_its_progress_and_the_model(engine: Engine, tiny_model: Pa
         assert loaded.device == "CPU"
 
 
+def test_so_many_threads_as_are_asked_for_compute_the_same(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the limit that tests side by side have (tests/conftest.py)."""
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
+    running, texts = [], []
+    for threads in (1, 3):
+        engine = Engine(tmp_path / f"{threads}.log")
+        try:
+            assert engine.load(tiny_model, threads=threads).wait().threads == threads
+            prompt = [Span(text="Once upon a time " * 20, trusted=True)]
+            texts.append(engine.generate(prompt, Sampling(temperature=0), seed=1, max_tokens=12).wait().text)
+            running.append(len(list(Path(f"/proc/{engine.pid}/task").iterdir())))
+        finally:
+            engine.close()
+    assert running[1] - running[0] == 2
+    assert texts[0] == texts[1] != ""
+
+
 def test_a_vocabulary_alone_counts(engine: Engine, data: Path) -> None:
     loaded = engine.load(data / "llama2-vocab.gguf", vocabulary_only=True).wait()
     assert (loaded.context, loaded.vocabulary) == (0, 32000)

@@ -138,7 +138,8 @@ def test_a_continued_reply_keeps_its_space(demo: Engine, trusted: Prompt) -> Non
 def test_random_bytes_are_shown_as_whole_characters(tiny: Engine, trusted: Prompt) -> None:
     for seed in range(8):
         done = reply(tiny, trusted("Hello"), Sampling(temperature=3.0), seed=seed, max_tokens=60)
-        done.text.encode()
+        assert not done.text.isascii()
+        assert done.text.encode(errors="replace").decode() == done.text  # no half of a character
 
 
 def test_hostile_text_is_more_tokens_than_the_control_token_it_names(demo: Engine) -> None:
