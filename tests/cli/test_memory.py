@@ -256,7 +256,8 @@ def test_wrong_use_is_one_sentence_and_no_chat_is_left(
     assert rpchat("chat", "list", "--json").json == []
 
 
-def test_a_context_beyond_the_models_is_told(rpchat: Rpchat) -> None:
-    answer = rpchat("say", "Hello.", "--ctx", 100_000, "--cache-type", "q8_0", "--max-tokens", 4)
+def test_a_context_beyond_the_models_is_told(rpchat: Rpchat, card_file: Callable[..., Path]) -> None:
+    options = ("--card", card_file("Vesna", description="A ghost."), "--max-tokens", 4)
+    answer = rpchat("say", "Hello.", *options, "--ctx", 100_000, "--cache-type", "q8_0")
     assert answer.status == 0
     assert "The context is 8192 tokens, not 100000: the model was trained for no more." in answer.err
