@@ -22,9 +22,12 @@ def change_adapters(screen: ChatScreen, argument: str) -> None:
 
     def work() -> None:
         from chat import adapting
-        from chat.settings import Folders, Settings
+        from chat.settings import Folders, Settings, SettingsError
 
-        line = adapting.change_adapters(engine, Settings(Folders.find()), argument)
+        try:
+            line = adapting.change_adapters(engine, Settings(Folders.find()), argument)
+        except SettingsError as error:
+            line = str(error)
         screen.app.call_from_thread(screen.tell, display_text(line, single_line=True), LONG_REMARK)
 
     screen.run_worker(work, thread=True, group="adapters", exit_on_error=False)

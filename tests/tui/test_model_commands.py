@@ -37,6 +37,12 @@ async def test_adapters_are_listed_added_scaled_and_removed(play: Any, tmp_path:
         assert p.engine.adapters == []
 
 
+async def test_settings_that_cannot_be_read_are_said(play: Any) -> None:
+    async with play("She smiled.") as p:
+        Folders.find().config.write_text("- a list", encoding="utf-8")
+        await command(p, "/lora", "config.yaml")
+
+
 async def test_memory_is_told_in_a_line(play: Any) -> None:
     async with play("She smiled.") as p:
         await command(p, "/memory", "weights 0.1 GB = 0.1 GB: on the CPU")
