@@ -131,23 +131,16 @@ def _line(check: Check) -> str:
 def _ask_engine(folders: Folders, settings: Settings | None) -> tuple[Build | None, str, list[Check]]:
     """The build of llama.cpp as its own process tells it, else why it does not start; and whether the format
     of the model that would be used fits it."""
-    import tempfile
-
+    from chat.cli.devices import asked_engine
     from chat.cli.format_check import check_format
-    from chat.engine.client import Engine
     from chat.engine.surface import EngineError
 
-    log = folders.worker_log
-    with tempfile.TemporaryDirectory() as passing:
-        # A look at an installation that has never run leaves no folder behind.
-        engine = Engine(log if log.parent.is_dir() else Path(passing, log.name))
+    with asked_engine(folders) as engine:
         try:
             build = engine.devices()
             return build, "", check_format(engine, settings) if settings is not None else []
         except EngineError as error:
             return None, str(error), []
-        finally:
-            engine.close()
 
 
 def _model(file: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from chat.cli.printing import warn, write, write_json, write_table
 from chat.cli.progress import progress_line
 
 if TYPE_CHECKING:
+    from chat.cli.fitting import Fitting
     from chat.models import ModelFile
     from chat.settings import Settings
     from presets.library import PresetLibrary
@@ -38,17 +39,18 @@ def list_(as_json: bool) -> None:
     That is what lies in the models folder or was added, and what LM Studio, text-generation-webui, GPT4All,
     the Hugging Face cache, Ollama and KoboldCpp's settings have. Only headers are read.
     """
-    from chat.models import free_memory, how_to_get_a_model, known_models
+    from chat.cli.fitting import Fitting
+    from chat.models import how_to_get_a_model, known_models
 
     settings, presets = _at_hand()
     models = known_models(settings)
-    free = free_memory()
-    described = [_values(file, settings, presets, free) for file in models]
+    if not models and not as_json:
+        write("\n".join(how_to_get_a_model(settings)))
+        return
+    fitting = Fitting(settings)
+    described = [_values(file, settings, presets, fitting) for file in models]
     if as_json:
         write_json(described)
-        return
-    if not models:
-        write("\n".join(how_to_get_a_model(settings)))
         return
     write_table([_row(file, values) for file, values in zip(models, described, strict=True)])
 
@@ -71,14 +73,14 @@ def _row(file: ModelFile, values: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _values(file: ModelFile, settings: Settings, presets: PresetLibrary, free: int | None) -> dict[str, Any]:
+def _values(file: ModelFile, settings: Settings, presets: PresetLibrary, fitting: Fitting) -> dict[str, Any]:
     from chat.models import settled_match
 
     found, notices = settled_match(file, settings.override(file.path), presets)
     for notice in notices:
         warn(notice)
     usable = file.problem is None
-    fit = file.fit(free)
+    fit = fitting.of(file)
     return {
         "path": str(file.path),
         "label": file.label,
@@ -98,6 +100,7 @@ def _values(file: ModelFile, settings: Settings, presets: PresetLibrary, free: i
         "fits_context": fit.context if usable and fit.verdict in ("yes", "shorter") else None,
         "memory_needed": fit.needed if usable else None,
         "memory_free": fit.free,
+        "gpu_layers": fit.plan.layers if usable else None,
         "memory": str(fit) if usable else None,
         "plan": str(fit.plan) if usable else None,
         "program": file.program or None,
@@ -141,11 +144,12 @@ def add(paths: tuple[Path, ...]) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def info(ref: str, as_json: bool) -> None:
     """One model: what its header says, the format chosen for it, and whether it fits this machine."""
-    from chat.models import ModelError, find_model, free_memory
+    from chat.cli.fitting import Fitting
+    from chat.models import ModelError, find_model
 
     settings, presets = _at_hand()
     file = find_model(ref, settings)
-    values = _values(file, settings, presets, free_memory())
+    values = _values(file, settings, presets, Fitting(settings))
     if as_json:
         write_json(values)
     else:
@@ -158,6 +162,7 @@ def info(ref: str, as_json: bool) -> None:
             "certain",
             "fits",
             "fits_context",
+            "gpu_layers",
             "memory_needed",
             "memory_free",
         )
@@ -178,7 +183,8 @@ def pull(repository: str, file: str | None, force: bool, as_json: bool) -> None:
     file's name or a part of it, such as Q4_K_M. A download that was broken off goes on where it stopped, and
     every file is checked against its SHA-256. Needs the extra: pip install 'rpchat[hub]'.
     """
-    from chat.models import ModelError, describe, free_memory
+    from chat.cli.fitting import Fitting
+    from chat.models import ModelError, describe
     from chat.models.pulling import check, choose, endpoint, fetch, look_up
 
     settings, presets = _at_hand()
@@ -197,9 +203,9 @@ def pull(repository: str, file: str | None, force: bool, as_json: bool) -> None:
             paths.append(fetch(found, part, settings.folders.models, force=force, report=line.size))
     model = describe(paths[0])
     if as_json:
-        write_json(_values(model, settings, presets, free_memory()))
+        write_json(_values(model, settings, presets, Fitting(settings)))
     else:
-        write(f"{model.path}: {size_text(model.size)}, checked; {model.fit(free_memory())}")
+        write(f"{model.path}: {size_text(model.size)}, checked; {Fitting(settings).of(model)}")
     if model.problem:
         raise ModelError(f"{model.path}: {model.problem}")
 

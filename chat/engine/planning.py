@@ -48,12 +48,13 @@ def make_plan(needs: Needs, machine: Machine, wanted: Wanted) -> Plan:
     for choice in _choices(needs, wanted):
         plan = _laid_out(needs, machine, wanted, choice, wanted.gpu_layers)
         if plan.fits:
-            return plan
+            return _with_main_memory(plan)
     if plan is None:
         raise AssertionError("there is always a choice")
     if wanted.gpu_layers is not None:  # taken at its word
         return plan
-    return _fewer_layers(needs, machine, wanted, plan) or _on_cpu(needs, machine, wanted)
+    fewer = _fewer_layers(needs, machine, wanted, plan)
+    return _with_main_memory(fewer) if fewer is not None else _on_cpu(needs, machine, wanted)
 
 
 def beyond_training(needs: Needs, wanted: Wanted) -> str:
@@ -171,6 +172,14 @@ def _fewer_layers(needs: Needs, machine: Machine, wanted: Wanted, plan: Plan) ->
     return _first_that_fits(
         [partial(_laid_out, needs, machine, wanted, choice, n, aside) for n in range(needs.blocks, 0, -1)]
     )
+
+
+def _with_main_memory(plan: Plan) -> Plan:
+    """A plan for the GPUs, which is no fit where the layers beside them are more than main memory: they are
+    read from the file again and again then. It is the best that there is all the same."""
+    free, needed = plan.machine.free, plan.main.total + MARGIN_MAIN
+    beside = plan.layers < plan.of_layers or plan.experts_aside
+    return replace(plan, fits=False) if beside and free is not None and needed > free else plan
 
 
 def _first_that_fits(plans: Sequence[Callable[[], Plan]]) -> Plan | None:

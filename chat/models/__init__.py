@@ -13,7 +13,6 @@ from pathlib import Path
 from cards.filenames import expanded
 from chat.models.files import DEMO_PACKAGE, NO_WEIGHTS, ModelFile, described, is_later_part
 from chat.models.headers import Headers
-from chat.models.memory import free_memory
 from chat.models.places import Place, kcpps_models, other_programs
 from chat.settings import ModelOverride, Settings
 from presets.errors import PresetError
@@ -31,7 +30,6 @@ __all__ = [
     "describe",
     "find_model",
     "find_models",
-    "free_memory",
     "how_to_get_a_model",
     "known_models",
     "settled_match",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from chat.engine.kinds import why_not
 from chat.engine.needs import Needs
+from chat.engine.plan import Machine, Wanted
 from chat.models.headers import Headers, Summary
 from chat.models.memory import Fit, fit
 from chat.models.places import ollama_name
@@ -54,9 +55,9 @@ class ModelFile:
     needs: Needs | None = None
     """What all parts together take in memory; None when the file cannot be read."""
 
-    def fit(self, free: int | None) -> Fit:
-        """Whether it fits in `free` bytes."""
-        return fit(self.needs or Needs(weights=()), free)
+    def fit(self, machine: Machine, wanted: Wanted | None = None) -> Fit:
+        """Whether it fits a machine, and how. Raises PlanError."""
+        return fit(self.needs or Needs(weights=()), machine, wanted)
 
 
 def described(path: Path, headers: Headers, program: str = "") -> ModelFile:

@@ -176,6 +176,27 @@ def test_a_number_of_layers_is_taken_at_its_word() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shape", "gpu", "main", "wanted", "fits"),
+    [
+        (LLAMA_70B, 24, 32, Wanted(), True),
+        (LLAMA_70B, 24, 16, Wanted(), False),
+        (LLAMA_70B, 24, 16, Wanted(gpu_layers=42), False),
+        (MIXTRAL, 8, 32, Wanted(), True),
+        (MIXTRAL, 8, 16, Wanted(), False),
+        (MIXTRAL, 48, 2, Wanted(), True),
+    ],
+)
+def test_what_stays_beside_the_gpu_must_fit_in_main_memory(
+    shape: Shape, gpu: float, main: float, wanted: Wanted, fits: bool
+) -> None:
+    machine = card(gpu, main=main)
+    plan = make_plan(needs_of(header(shape)), machine, wanted)
+    assert plan.layers > 0
+    assert plan.fits is fits, str(plan)
+    assert fits is not str(plan).endswith("more than there is")
+
+
+@pytest.mark.parametrize(
     ("free", "context", "cache_type", "second", "fits"),
     [
         (None, 16_384, "f16", True, True),
