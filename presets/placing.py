@@ -48,4 +48,5 @@ def words_for(persona: Persona) -> str:
             return "below the author's note"
         case "depth":
             role = "the character" if persona.role == "char" else f"the {persona.role}"
-            return f"{persona.depth} messages from the end, as {role}"
+            count = "1 message" if persona.depth == 1 else f"{persona.depth} messages"
+            return f"{count} from the end, as {role}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cards.filenames import expanded
+from chat.cli.card_library import counted
 from chat.cli.printing import warn, write, write_json, write_table
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def export(chat: str, kind: str, output: str) -> None:
 
     file = expanded(output)
     write_atomically(file, data)
-    write(f"{file}: {len(opened.tree.path())} messages")
+    write(f"{file}: {counted(len(opened.tree.path()), 'message')}")
 
 
 @command.command("import")
@@ -207,4 +208,4 @@ def import_(paths: tuple[Path, ...], card: str | None) -> None:
         chat = import_chat(store, file, card_ref=opening.card_ref, card=opening.card)
         for problem in file.problems:
             warn(f"{path}: {problem}")
-        write(f"{path}: {len(file.messages)} messages, chat {chat.id}")
+        write(f"{path}: {counted(len(file.messages), 'message')}, chat {chat.id}")

@@ -85,7 +85,8 @@ def _told_note(session: Session) -> str:
     if not note.text:
         return f"There is no author's note. {NOTE_HELP}"
     every = f", in one prompt of {note.interval}" if note.interval > 1 else ""
-    return f"Author's note, {note.depth} messages from the end as {note.role}{every}: {note.text}"
+    count = "1 message" if note.depth == 1 else f"{note.depth} messages"
+    return f"Author's note, {count} from the end as {note.role}{every}: {note.text}"
 
 
 def change_prefill(session: Session, argument: str) -> str:

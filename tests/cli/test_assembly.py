@@ -110,7 +110,7 @@ def test_personas_have_a_place(rpchat: Rpchat, card_file: Callable[..., Path]) -
     text = rpchat(*args).out
     assert "user\nalex: A sailor.<|im_end|>\n<|im_start|>user\nalex: Hello." in text
     shown = rpchat("persona", "show", "alex")
-    assert "1 messages from the end, as the user" in shown.out
+    assert "1 message from the end, as the user" in shown.out
     stored = rpchat("persona", "show", "alex", "--json").json
     assert stored == {
         "name": "alex",

@@ -174,7 +174,7 @@ async def test_the_authors_note_and_how_replies_begin(play: Any) -> None:
         await p.say("/note")
         assert "There is no author's note" in p.screen()
         await p.say("/note --depth 1 --role user Keep [it] short, {{user}}.")
-        assert "1 messages from the end as user" in p.screen()
+        assert "1 message from the end as user" in p.screen()
         await p.say('/prefill "Well,"')
         await p.say("Hello")
         assert p.texts[-1] == '"Well," she said.'
