@@ -319,56 +319,10 @@ class Failed(_Line):
     """One line: what, where, what to do."""
 
 
-Request = Annotated[
-    Load
-    | Adapt
-    | Count
-    | Generate
-    | Prepare
-    | Swipes
-    | SaveState
-    | RestoreState
-    | Cancel
-    | Devices
-    | Ping
-    | Quit,
-    Field(discriminator="op"),
-]
 Work = Load | Adapt | Count | Generate | Prepare | Swipes | SaveState | RestoreState | Devices
 """Requests that are answered one after the other."""
-Event = Annotated[
-    Build
-    | Loading
-    | Loaded
-    | Adapted
-    | Counted
-    | Reading
-    | Text
-    | Done
-    | Prepared
-    | ReplyDone
-    | SwipesDone
-    | StateSaved
-    | StateRestored
-    | Pong
-    | Failed,
-    Field(discriminator="op"),
-]
-request_line: TypeAdapter[
-    Load
-    | Adapt
-    | Count
-    | Generate
-    | Prepare
-    | Swipes
-    | SaveState
-    | RestoreState
-    | Cancel
-    | Devices
-    | Ping
-    | Quit
-] = TypeAdapter(Request)
-event_line: TypeAdapter[
+AnyRequest = Work | Cancel | Ping | Quit
+AnyEvent = (
     Build
     | Loading
     | Loaded
@@ -384,4 +338,8 @@ event_line: TypeAdapter[
     | StateRestored
     | Pong
     | Failed
-] = TypeAdapter(Event)
+)
+Request = Annotated[AnyRequest, Field(discriminator="op")]
+Event = Annotated[AnyEvent, Field(discriminator="op")]
+request_line: TypeAdapter[AnyRequest] = TypeAdapter(Request)
+event_line: TypeAdapter[AnyEvent] = TypeAdapter(Event)

@@ -15,13 +15,19 @@ from hypothesis import strategies as st
 
 from chat.engine.worker import log
 from chat.engine.worker.samplers import PREFILTER, Chain
-from chat.engine.worker.tail_free import softmax, tail_free_head, tail_free_keep
+from chat.engine.worker.tail_free import tail_free_head, tail_free_keep
 from presets.sampling import Sampling
 
 Floats = npt.NDArray[np.float32]
 LIMARP = Sampling(temperature=0.7, tfs_z=0.85, repeat_penalty=1.1, ban_eos=True)
 
 log.catch()
+
+
+def softmax(logits: Floats) -> Floats:
+    """Probabilities of logits that are sorted in descending order, in float32 as llama.cpp computes them."""
+    weights = np.exp(logits - logits[0])
+    return np.asarray(weights / weights.sum(dtype=np.float32), np.float32)
 
 
 def logits_of(probabilities: list[float], size: int = 0) -> Floats:

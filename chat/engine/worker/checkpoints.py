@@ -9,18 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chat.engine.needs import CHECKPOINT_BUDGET, CHECKPOINT_SPACING, checkpoint_spacing
 from chat.engine.worker.llama import Context
 
 __all__ = ["Checkpoints"]
 
-BUDGET = 768 << 20
-"""Bytes that the snapshots of one sequence may take."""
-
-SPACING = 256
-"""Tokens at least between two snapshots while a prompt is read."""
-
 WRITING_SPACING = 32
-"""The same while a reply is written, where snapshots are small: a stop string is taken back at its end."""
+"""Tokens at least between two snapshots while a reply is written, where they are small: a stop string is taken
+back at its end."""
 SMALL = 16 << 20
 """Bytes of a small snapshot."""
 
@@ -44,16 +40,13 @@ class Checkpoints:
     held: list[Checkpoint] = field(default_factory=list)
 
     def due(self, context: Context, length: int, window: int, *, turn: bool = False) -> bool:
-        """Whether a snapshot at this length is worth its memory; `turn`: a reply begins behind it.
-
-        A sliding window has room for several windows in its cache, so only what is far back needs one.
-        """
+        """Whether a snapshot at this length is worth its memory; `turn`: a reply begins behind it."""
         if not context.checkpointed:
             return False
         newest = self.held[-1].length if self.held else 0
         if window:
-            return length - newest >= max(SPACING, 4 * window)
-        return length > newest and (turn or length - newest >= SPACING)
+            return length - newest >= checkpoint_spacing(window)
+        return length > newest and (turn or length - newest >= CHECKPOINT_SPACING)
 
     def due_in_writing(self, context: Context, length: int, window: int) -> bool:
         """The same for a reply of which another token has been written."""
@@ -65,11 +58,11 @@ class Checkpoints:
     def take(self, context: Context, number: int, length: int) -> None:
         """Keeps the state of a sequence as it is now."""
         data = context.snapshot(number)
-        if not data or len(data) > BUDGET:
+        if not data or len(data) > CHECKPOINT_BUDGET:
             return
         self.truncate(length - 1)
         self.held.append(Checkpoint(length, data))
-        while sum(len(one.data) for one in self.held) > BUDGET:
+        while sum(len(one.data) for one in self.held) > CHECKPOINT_BUDGET:
             del self.held[self._least_missed()]
 
     def restore(self, context: Context, number: int, length: int) -> int:

@@ -216,10 +216,6 @@ class Context:
         """Takes `abort` back."""
         self._abort[0] = b"\x00"
 
-    @property
-    def aborting(self) -> bool:
-        return bool(self._abort[0] != b"\x00")
-
     def decode(self, tokens: Sequence[int], position: int, sequence: int = 0) -> int:
         """Evaluates up to `batch_size` tokens; logits of the last one can be read after. llama_decode's
         status."""

@@ -92,23 +92,6 @@ class LiveSequence:
         self.shares = {one: min(shared, start) for one, shared in self.shares.items()}
         return moved
 
-    def back_to(self, length: int) -> int:
-        """Forgets all but the first tokens, and reads again what it takes to have the logits of the last.
-
-        Returns llama_decode's status. A model that cannot go back reads all of them again.
-        """
-        cache = self.cache
-        ids, images, starts = cache.ids[:length], cache.images[:length], set(cache.reply_starts)
-        for start in range(self.keep(length - 1), length, CHUNK):
-            chunk = slice(start, start + CHUNK)
-            status = self.context.decode(ids[chunk], start, self.number)
-            if status != 0:
-                self.settle()
-                return status
-            cache.add(ids[chunk], images[chunk])
-        cache.reply_starts = {start for start in starts if start < length}
-        return 0
-
     def settle(self) -> None:
         """After an aborted or failed decode: the record says again what llama.cpp says."""
         self.keep(min(self.context.length(self.number), len(self.cache.ids)))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["softmax", "tail_free_head", "tail_free_keep"]
+__all__ = ["tail_free_head", "tail_free_keep"]
 
 Floats = npt.NDArray[np.float32]
 
@@ -18,12 +18,6 @@ FLAT = 1e-6
 
 ROUNDING = 2e-5
 """What sums of some thousand numbers in float32 may differ by."""
-
-
-def softmax(logits: Floats) -> Floats:
-    """Probabilities of logits that are sorted in descending order, in float32 as llama.cpp computes them."""
-    weights = np.exp(logits - logits[0])
-    return np.asarray(weights / weights.sum(dtype=np.float32), np.float32)
 
 
 def tail_free_keep(p: Floats, z: float, min_keep: int = 1, reference: bool = False) -> int:
