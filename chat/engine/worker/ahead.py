@@ -79,6 +79,8 @@ def prepare(
     cache = sequence.cache
     if cache.holds(cache.plan(prompt)):
         return Prepared(id=request.id, evaluated=0, whole=True)
+    if sequence is slots.prepared:
+        align(slots, sequence)
     reader = PromptReader(sequence, prompt, request.id, listener, cancelled)
     solid = min(cache.solid, reader.plan.kept)
     whole = reader.read()
@@ -111,7 +113,6 @@ def _second(slots: Slots, prompt: Tokenized) -> LiveSequence | None:
     rest = len(plan.ids) - (sequence.length - plan.kept)
     room = rest + padding(slots, sequence) + slots.context.size - main.length
     if slots.make_room(room, (sequence, *((slots.filling,) if slots.filling else ()))):
-        align(slots, sequence)
         return sequence
     slots.drop(sequence)
     return None

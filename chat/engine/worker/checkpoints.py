@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from chat.engine.needs import CHECKPOINT_BUDGET, CHECKPOINT_SPACING, checkpoint_spacing
+from chat.engine.needs import CHECKPOINT_SPACING, checkpoint_spacing
 from chat.engine.worker.llama import Context
 
 __all__ = ["Checkpoints"]
 
 WRITING_SPACING = 32
-"""Tokens at least between two snapshots while a reply is written, where they are small: a stop string is taken
-back at its end."""
+"""Tokens at least between two snapshots while a reply is written, where they are small: a stop string is
+taken back at its end."""
 SMALL = 16 << 20
 """Bytes of a small snapshot."""
 
@@ -58,11 +58,11 @@ class Checkpoints:
     def take(self, context: Context, number: int, length: int) -> None:
         """Keeps the state of a sequence as it is now."""
         data = context.snapshot(number)
-        if not data or len(data) > CHECKPOINT_BUDGET:
+        if not data or len(data) > context.checkpoint_budget:
             return
         self.truncate(length - 1)
         self.held.append(Checkpoint(length, data))
-        while sum(len(one.data) for one in self.held) > CHECKPOINT_BUDGET:
+        while sum(len(one.data) for one in self.held) > context.checkpoint_budget:
             del self.held[self._least_missed()]
 
     def restore(self, context: Context, number: int, length: int) -> int:

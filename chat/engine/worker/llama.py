@@ -11,6 +11,7 @@ import llama_cpp.llama_cpp as api
 import numpy as np
 import numpy.typing as npt
 
+from chat.engine.needs import CHECKPOINT_BUDGET
 from chat.engine.protocol import CacheType, FlashAttention
 from chat.engine.worker.offload import experts_in_main_memory
 
@@ -190,6 +191,8 @@ class Context:
         self._has_state = model.has_state
         self.checkpointed = model.has_state or (model.sliding_window > 0 and not full_window)
         """Whether going back needs a snapshot of the state."""
+        self.checkpoint_budget = CHECKPOINT_BUDGET
+        """Bytes that the snapshots of one sequence may take."""
         self.batch_size = batch
         self.vocabulary = int(api.llama_vocab_n_tokens(model.vocab))
         self._memory: Any = api.llama_get_memory(self.handle)

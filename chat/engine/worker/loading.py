@@ -198,6 +198,7 @@ class _Loading:
             flash_attention=request.flash_attention if plan.flash else "off",
             full_window=request.full_window,
         )
+        context.checkpoint_budget = plan.checkpoint_budget or context.checkpoint_budget
         if plan.layers and not _reads(context):
             context.close()
             raise MemoryError("the first batch was refused")

@@ -17,6 +17,9 @@ __all__ = ["PAGE", "align", "fork_at_page", "pack", "padding"]
 PAGE = 64
 """Cells, a multiple of each block."""
 
+MOST_FILLING = 4 * PAGE
+"""Cells; a reading that is interrupted again and again is not worth more."""
+
 MOST_TO_MOVE = 256 << 20
 """Bytes that are moved at once, so that nobody waits for it."""
 
@@ -40,7 +43,8 @@ def fork_at_page(slots: Slots, kept: int) -> LiveSequence:
 
 def padding(slots: Slots, sequence: LiveSequence) -> int:
     """Cells that have to be filled before the sequence goes on, at most two pages."""
-    if not _matters(slots) or slots.cells_used == slots.prepared_end:
+    filled = slots.filling.length if slots.filling else 0
+    if not _matters(slots) or slots.cells_used == slots.prepared_end or filled > MOST_FILLING:
         return 0
     hole = sequence.length % PAGE
     cells = -(slots.cells_used - hole) % PAGE
