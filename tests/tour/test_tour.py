@@ -82,6 +82,15 @@ def chat_lines(terminal: Any, pattern: str) -> list[str]:
     return [line for row in terminal.lines() if re.search(pattern, line := row.split("▕")[-1])]
 
 
+def chat_lines_at_rest(terminal: Any, pattern: str) -> list[str]:
+    """The same, once the screen is drawn: they stay as they are for half a second."""
+    lines, before = chat_lines(terminal, pattern), None
+    while lines != before:
+        time.sleep(0.5)
+        lines, before = chat_lines(terminal, pattern), lines
+    return lines
+
+
 def wait_for_a_checkpoint(terminal: Any, home: Path) -> None:
     """Wait until a part of the reply is in the store, and a little longer."""
 
@@ -141,7 +150,7 @@ def test_from_an_empty_home_to_a_second_start(start, home: Path) -> None:
     terminal.wait_until_gone(first_words)
     terminal.send("/undo" + ENTER)
     terminal.wait_for(first_words)
-    left_at = chat_lines(terminal, "Alex|Samuel  ")
+    left_at = chat_lines_at_rest(terminal, "Alex|Samuel  ")
     assert terminal.leave() == 0
 
     # The second start asks nothing and stands where the first was left.
