@@ -10,10 +10,22 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import zip_longest
+from operator import add, mul
 
 from chat.gguf import GGUFHeader
 
-__all__ = ["BATCH", "CACHE_BYTES", "FEW_SEQUENCES", "SEQUENCES", "Needs", "needs_of"]
+__all__ = [
+    "BATCH",
+    "CACHE_BYTES",
+    "CHECKPOINT_BUDGET",
+    "CHECKPOINT_SPACING",
+    "FEW_CHECKPOINTS",
+    "FEW_SEQUENCES",
+    "SEQUENCES",
+    "Needs",
+    "checkpoint_spacing",
+    "needs_of",
+]
 
 BATCH = 512
 """Tokens that are read in one call at most."""
@@ -35,6 +47,17 @@ CACHE_UNKNOWN = 1 << 18
 
 FIXED_BUFFER = 64 << 20
 """Bytes of a compute buffer that depend on nothing."""
+
+CHECKPOINT_BUDGET = 768 << 20
+"""Bytes that the snapshots of one sequence may take, where there is so much."""
+FEW_CHECKPOINTS = 2
+"""So many there is always room for."""
+
+CHECKPOINT_SPACING = 256
+"""Tokens at least between two snapshots while a prompt is read."""
+
+SNAPSHOT_HEAD, SNAPSHOT_CELL = 1024, 16
+"""Bytes that stand in a snapshot beside what it keeps: once, and for a token in a window."""
 
 MOST_LAYERS = 1024
 """No model has so many: a header that says so is damaged."""
@@ -122,6 +145,23 @@ class Needs:
         state = self.states[layer] * sequences if self.states else 0
         return int(numbers * CACHE_BYTES[cache_type] * cells) + state
 
+    def snapshot(self, cache_type: str, full_window: bool = False) -> int:
+        """What one checkpoint of a sequence holds: its states, and the windows where they are not whole."""
+        windows = self.windows if self.keys and not full_window else ()
+        numbers = sum(map(mul, windows, map(add, self.keys, self.values)))
+        kept = int(numbers * CACHE_BYTES[cache_type]) + sum(self.states)
+        return kept + SNAPSHOT_HEAD + SNAPSHOT_CELL * max(windows, default=0) if kept else 0
+
+    def checkpoints(self, context: int, cache_type: str, full_window: bool = False) -> tuple[int, int]:
+        """The least and the most that all checkpoints of one sequence come to; they lie in main memory."""
+        size = self.snapshot(cache_type, full_window)
+        if size > CHECKPOINT_BUDGET:  # not one is kept
+            return 0, 0
+        # A state is kept before every reply, however short.
+        apart = 1 if any(self.states) else checkpoint_spacing(max(self.windows, default=0))
+        most = min(CHECKPOINT_BUDGET, size * (context // apart))
+        return min(most, size * FEW_CHECKPOINTS), most
+
     def buffer(self, cells: int, flash: bool, *, output: bool = True) -> int:
         """The compute buffer of one device: the logits of a batch or the scores of attention, and what flows.
 
@@ -146,6 +186,12 @@ class Needs:
             output=self.output + other.output,
             tied=self.tied and other.tied,
         )
+
+
+def checkpoint_spacing(window: int) -> int:
+    """Tokens between two snapshots of a model with a sliding window, which lets it go back a little by
+    itself."""
+    return max(CHECKPOINT_SPACING, 4 * window)
 
 
 def needs_of(header: GGUFHeader) -> Needs:

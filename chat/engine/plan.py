@@ -75,10 +75,12 @@ class Share:
     second: int = 0
     """Of the cache, the room for what is prepared in advance, counted apart."""
     buffers: int = 0
+    checkpoints: int = 0
+    """The most that snapshots for going back come to, of models that need them."""
 
     @property
     def total(self) -> int:
-        return self.weights + self.cache + self.second + self.buffers
+        return self.weights + self.cache + self.second + self.buffers + self.checkpoints
 
     def __add__(self, other: Share) -> Share:
         return Share(
@@ -86,6 +88,7 @@ class Share:
             self.cache + other.cache,
             self.second + other.second,
             self.buffers + other.buffers,
+            self.checkpoints + other.checkpoints,
         )
 
 
@@ -123,6 +126,11 @@ class Plan:
         return self.cells > self.context
 
     @property
+    def checkpoint_budget(self) -> int:
+        """Bytes for the snapshots of one sequence: what is prepared in advance has its own."""
+        return self.main.checkpoints // (2 if self.second else 1)
+
+    @property
     def gpu_bytes(self) -> int:
         """Bytes on all GPUs together."""
         return sum(share.total for share in self.gpus)
@@ -147,6 +155,8 @@ class Plan:
                 line += f", the experts of {self.experts_aside} in main memory"
             if self.layers < self.of_layers or self.experts_aside:
                 line += f"; main memory {_gb(self.main.total)}{_of(self.main.total, self.machine.free)}"
+            elif self.main.checkpoints:
+                line += f"; main memory: checkpoints up to {_gb(self.main.checkpoints)}"
         if self.given_up:
             line += f"; given up: {', '.join(self.given_up)}"
         return line if self.fits else f"{line}; more than there is"
@@ -157,6 +167,7 @@ class Plan:
             f"cache {_gb(share.cache)} ({self.cache_type}, {self.context:,} tokens)",
             *([f"next turns {_gb(share.second)}"] if self.second else []),
             f"buffers {_gb(share.buffers)}",
+            *([f"checkpoints up to {_gb(share.checkpoints)}"] if share.checkpoints else []),
         ]
         return f"{' + '.join(parts)} = {_gb(share.total)}"
 

@@ -7,6 +7,7 @@ a mixture of experts first the experts); on the CPU, which has no other place fo
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -222,6 +223,11 @@ def _laid_out(
             last = index == owner[-1]
             shares[index] = share + Share(buffers=needs.buffer(choice.cells, flash, output=last))
     main += Share(buffers=needs.buffer(choice.cells, flash, output=not layers))
+    sets = 2 if choice.second else 1  # what is prepared in advance has its own
+    few, many = needs.checkpoints(choice.context, choice.cache_type, wanted.full_window)
+    main += Share(checkpoints=few * sets)
+    fits = _fits(machine, wanted, shares, main)
+    main += Share(checkpoints=min((many - few) * sets, _left(machine, shares, main)))
     given_up = choice.given_up
     return Plan(
         context=choice.context,
@@ -234,7 +240,7 @@ def _laid_out(
         main=main,
         machine=machine,
         given_up=given_up,
-        fits=_fits(machine, wanted, shares, main),
+        fits=fits,
         sequences=choice.sequences,
         flash=flash,
     )
@@ -284,3 +290,11 @@ def _fits(machine: Machine, wanted: Wanted, shares: list[Share], main: Share) ->
     if machine.gpus and not beside:  # what lies in main memory is read from the file as it is needed
         return main.cache + main.second + main.buffers + MARGIN_MAIN <= machine.free
     return main.total + beside + MARGIN_MAIN <= machine.free
+
+
+def _left(machine: Machine, shares: list[Share], main: Share) -> int:
+    """Bytes of main memory that nothing takes: checkpoints may, and what they do not get costs time only."""
+    if machine.free is None:
+        return sys.maxsize
+    beside = sum(share.total for share in shares) if any(gpu.shared for gpu in machine.gpus) else 0
+    return max(0, machine.free - MARGIN_MAIN - main.total - beside)

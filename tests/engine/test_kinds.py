@@ -15,8 +15,12 @@ import numpy as np
 import pytest
 
 from chat.engine.client import Engine, EngineError
-from chat.engine.protocol import Done, Span
-from chat.engine.worker.checkpoints import SPACING
+from chat.engine.needs import CHECKPOINT_SPACING, FEW_CHECKPOINTS, needs_of
+from chat.engine.protocol import Done, Load, Span
+from chat.engine.worker import offload
+from chat.engine.worker.checkpoints import Checkpoints
+from chat.engine.worker.loading import load
+from chat.gguf import read_header
 from presets.sampling import Sampling
 
 GREEDY = Sampling(temperature=0)
@@ -232,7 +236,7 @@ def test_a_chat_is_answered_as_if_read_afresh(pair: Pair) -> None:
         assert pair.turn(text).evaluated_tokens <= new + 4
     edited = text.replace("on day 2", "on the second day")
     behind = tokens(pair.living, edited[edited.index("on the second day") :])
-    assert pair.turn(edited).evaluated_tokens <= behind + SPACING + 16
+    assert pair.turn(edited).evaluated_tokens <= behind + CHECKPOINT_SPACING + 16
     assert pair.turn(edited + ANSWER + TURNS[0]).evaluated_tokens <= new + 4
 
 
@@ -246,7 +250,7 @@ def test_an_edit_beyond_what_the_cache_still_holds_goes_back_to_a_checkpoint(pai
     edited = text.replace("On day 30 ", "On the day after that ")
     behind = tokens(pair.living, edited[edited.index("On the day after") :])
     done = pair.turn(edited)
-    assert done.evaluated_tokens <= behind + SPACING + 16
+    assert done.evaluated_tokens <= behind + CHECKPOINT_SPACING + 16
     assert done.reused_tokens >= 256
 
 
@@ -280,7 +284,7 @@ def test_a_cancelled_reading_leaves_a_true_record(pair: Pair) -> None:
             break
     assert operation.wait().evaluated_tokens >= read > 0
     after = pair.turn("Another story. " * 120 + "And then")
-    assert after.reused_tokens + SPACING >= min(read, after.prompt_tokens)
+    assert after.reused_tokens + CHECKPOINT_SPACING >= min(read, after.prompt_tokens)
 
 
 def test_several_replies_at_once_and_one_goes_on(pair: Pair) -> None:
@@ -343,6 +347,35 @@ def test_what_cannot_be_moved_is_not_moved(pair: Pair) -> None:
     assert pair.turn(text).evaluated_tokens <= 2
 
 
+@pytest.mark.parametrize("kind", ["gemma2", "gemma3", "mamba", "lfm2"])
+@pytest.mark.parametrize(("free", "held"), [(1 << 40, 7), (0, FEW_CHECKPOINTS)])
+def test_the_plan_counts_what_checkpoints_take(
+    models: Path, kind: str, free: int, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What llama.cpp puts into a snapshot is what the header lets expect, and memory bounds how many stay."""
+    monkeypatch.setattr(offload, "free_memory", lambda: free)
+    file, kept, step = models / f"{kind}.gguf", Checkpoints(), 128
+    needs = needs_of(read_header(file))
+    loaded = load(Load(id=0, path=str(file), gpu_layers=0), lambda _part, _plan: None, lambda: False)
+    context = loaded.context
+    assert context is not None
+    for start in range(0, CONTEXT - step, step):
+        assert context.decode(list(range(100, 100 + step)), start) == 0
+        if kept.due(context, start + step, loaded.model.sliding_window, turn=True):
+            kept.take(context, 0, start + step)
+    budget = context.checkpoint_budget
+    loaded.close()
+    sizes = [len(one.data) for one in kept.held]
+    few, many = needs.checkpoints(CONTEXT, "f16")
+    assert budget == (many if free else few)
+    assert sum(sizes) <= budget
+    assert len(sizes) >= held
+    if not free:
+        assert len(sizes) == budget // max(sizes)
+    assert max(sizes) <= needs.snapshot("f16") <= max(sizes) + 2048
+    assert " + checkpoints up to " in loaded.described.plan
+
+
 @pytest.mark.parametrize("kind", ["gemma2", "gemma3"])
 def test_a_full_window_needs_no_checkpoints(engine: Engine, models: Path, kind: str) -> None:
     loaded = engine.load(models / f"{kind}.gguf", full_window=True).wait()
@@ -384,7 +417,7 @@ def test_a_chat_goes_on_in_another_process(
         assert reopened.restore_state(tmp_path, "chat").wait().tokens >= tokens(reopened, text)
         assert reply(reopened, text + said + line, 4).evaluated_tokens <= tokens(reopened, line) + 40 // 2
         assert reply(reopened, text + said + line, 4).evaluated_tokens <= 2
-        assert after.turn(text).evaluated_tokens <= SPACING + 40 + 16
+        assert after.turn(text).evaluated_tokens <= CHECKPOINT_SPACING + 40 + 16
         assert after.turn(text + ANSWER + line).evaluated_tokens <= tokens(reopened, ANSWER + line) + 4
     finally:
         reopened.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chat.engine.machine import available_threads, writing_threads
 from chat.engine.needs import CACHE_BYTES, Needs, needs_of
-from chat.engine.plan import MARGIN, GpuMemory, Machine, Plan, Wanted
+from chat.engine.plan import MARGIN, MARGIN_MAIN, GpuMemory, Machine, Plan, Wanted
 from chat.engine.planning import USUAL_CONTEXT, PlanError, lesser_plan, make_plan
 from chat.engine.protocol import Device
 from chat.gguf import GGUFHeader, Tensor, Value
@@ -350,6 +350,74 @@ def test_states_cost_the_same_at_every_length() -> None:
     hybrid = needs_of(header(LLAMA3_8B, "granitehybrid", **mixed))
     assert [bool(size) for size in hybrid.states[:4]] == [True, True, True, False]
     assert [bool(size) for size in hybrid.keys[:4]] == [False, False, False, True]
+
+
+GEMMA3 = replace(NEMO_12B, layers=48, context=131_072)
+WINDOWED = needs_of(header(GEMMA3, "gemma3", **{"attention.sliding_window": 1024}))
+MAMBA = needs_of(
+    header(
+        replace(LLAMA3_8B, layers=64, context=1 << 20),
+        "mamba",
+        **{"ssm.inner_size": 5120, "ssm.state_size": 16, "ssm.conv_kernel": 4, "attention.head_count_kv": 0},
+    )
+)
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("needs", "context", "cache_type", "full_window", "one", "most"),
+    [
+        # 40 layers keep 1 024 tokens of 2 x 8 x 128 numbers, one snapshot in 4 096 tokens
+        (WINDOWED, 4_095, "f16", False, 160 * MIB, 0),
+        (WINDOWED, 8_192, "f16", False, 160 * MIB, 320 * MIB),
+        (WINDOWED, 8_192, "q8_0", False, 85 * MIB, 170 * MIB),
+        (WINDOWED, 131_072, "f16", False, 160 * MIB, 768 * MIB),
+        (WINDOWED, 131_072, "f16", True, 0, 0),
+        (MAMBA, 2_048, "f16", False, 23.75 * MIB, 768 * MIB),
+        (needs_of(header(GEMMA3)), 131_072, "f16", False, 0, 0),
+        (Needs(weights=()), 16_384, "f16", False, 0, 0),
+        (replace(MAMBA, states=(13 * MIB,) * 64), 16_384, "f16", False, 832 * MIB, 0),
+    ],
+)
+def test_checkpoints_take_at_most(
+    needs: Needs, context: int, cache_type: str, full_window: bool, one: float, most: float
+) -> None:
+    assert needs.snapshot(cache_type, full_window) == pytest.approx(one, rel=1e-3)
+    found = needs.checkpoints(context, cache_type, full_window)
+    assert found == pytest.approx((min(2 * one, most), most), rel=1e-3)
+
+
+def test_checkpoints_are_counted_in_main_memory_wherever_the_layers_are() -> None:
+    _, most = WINDOWED.checkpoints(16_384, "f16")
+    on_gpu = make_plan(WINDOWED, card(80), Wanted())
+    assert (on_gpu.main.checkpoints, on_gpu.checkpoint_budget) == (2 * most, most)
+    assert str(on_gpu).endswith("all 49 layers on the GPU; main memory: checkpoints up to 1.3 GB")
+    assert not any(share.checkpoints for share in on_gpu.gpus)
+    on_cpu = make_plan(WINDOWED, Machine(None), Wanted())
+    assert on_cpu.main.checkpoints == 2 * most
+    assert " + checkpoints up to 1.3 GB = " in str(on_cpu)
+    plain = make_plan(needs_of(header(GEMMA3)), Machine(None), Wanted())
+    assert plain.main.checkpoints == 0
+    assert "checkpoints" not in str(plain)
+
+
+@pytest.mark.parametrize("needs", [WINDOWED, MAMBA])
+@pytest.mark.parametrize("gpu", [(), (80,)])
+def test_checkpoints_take_what_is_left_and_cost_nothing_else(needs: Needs, gpu: tuple[float, ...]) -> None:
+    """However little there is: two of them, the layers where they were, and the context as long as it was."""
+    least, most = needs.checkpoints(16_384, "f16")
+    whole = make_plan(needs, card(*gpu, main=1000), Wanted())
+    used = whole.main.total - whole.main.checkpoints + MARGIN_MAIN
+    budgets = []
+    for left in (2 * most, most, 3 * least, 2 * least):
+        plan = make_plan(needs, replace(whole.machine, free=used + left), Wanted())
+        assert (plan.layers, plan.second, plan.fits) == (whole.layers, True, True), str(plan)
+        assert plan.main.checkpoints == left
+        budgets.append(plan.checkpoint_budget)
+    assert budgets == [most, most // 2, 3 * least // 2, least]
+    if gpu:  # never a layer for a checkpoint
+        plan = make_plan(needs, replace(whole.machine, free=used), Wanted())
+        assert (plan.layers, plan.checkpoint_budget) == (whole.layers, least)
 
 
 def test_the_parts_of_a_split_model_are_one() -> None:
