@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from chat.battery import on_battery
 from chat.counting import spans_of
-from chat.engine.protocol import Loaded, Prepared, Purpose
+from chat.engine.protocol import Prepared, Purpose
 from chat.engine.surface import EngineError, EngineSurface, Operation
 from chat.rows import new_message
 from chat.tree import Message
@@ -50,8 +50,8 @@ class Idle:
         self._session = session
         self._readings: deque[tuple[int, float]] = deque(maxlen=RATES)
         self._seen: object = None
-        self._full: Loaded | None = None
-        """The loaded model for whose context a second sequence is too much."""
+        self._full: object = None
+        """The loaded model and the window beside which a second sequence is too much."""
         self._lock = threading.Lock()
         self._turn = 0
         self._operation: Operation[Prepared] | None = None
@@ -123,7 +123,8 @@ class Idle:
         path = session.path()
         if budget is None or loaded is None or not path or path[-1].role != "char":
             return False
-        if session.options.get("shift") == "on" or loaded == self._full or 0 < loaded.cells <= loaded.context:
+        beside = loaded, session.chat.window
+        if session.options.get("shift") == "on" or beside == self._full or 0 < loaded.cells <= loaded.context:
             return True
         asked = self._placeholder(path, ".")
         prompt = self._after_the_slide([*path, asked], budget)
@@ -133,7 +134,7 @@ class Idle:
             return not went_another_way or self._prepare((), "next", turn) is not None
         prepared = self._prepare(_before(prompt, asked), "next", turn)
         if prepared is not None and not prepared.room:
-            self._full = loaded
+            self._full = beside
         return prepared is not None
 
     def _after_the_slide(self, path: list[Message], budget: Budget) -> Prompt | None:

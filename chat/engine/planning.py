@@ -34,6 +34,8 @@ SMALL_SCORES = 256 << 20
 
 SECOND = 0.7
 """Room for the kept part of the history once more, as a part of the context: what is prepared in advance."""
+SECOND_EDGES = 256
+"""Cells more, since it begins and goes on at the edges of pages."""
 
 
 class PlanError(ValueError):
@@ -100,7 +102,7 @@ class _Choice:
 
     @property
     def cells(self) -> int:
-        extra = int(self.context * SECOND) if self.second else 0
+        extra = int(self.context * SECOND) + SECOND_EDGES if self.second else 0
         return -(-(self.context + extra) // 256) * 256 if extra else self.context
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chat.engine.protocol import Prepare, Prepared
+from chat.engine.worker.cache import Plan
 from chat.engine.worker.paging import align, fork_at_page, pack, padding
 from chat.engine.worker.reading import PromptReader, ReadingListener
 from chat.engine.worker.sequence import LiveSequence
@@ -74,13 +75,15 @@ def prepare(
     if cancelled():  # before anything is forgotten for it
         return Prepared(id=request.id, evaluated=0, whole=False)
     sequence = slots.best(prompt) if request.purpose == "draft" else _second(slots, prompt)
-    if sequence is None:
-        return Prepared(id=request.id, evaluated=0, whole=False, room=False)
     cache = sequence.cache
-    if cache.holds(cache.plan(prompt)):
+    plan = cache.plan(prompt)
+    if cache.holds(plan):
         return Prepared(id=request.id, evaluated=0, whole=True)
-    if sequence is slots.prepared:
-        align(slots, sequence)
+    if sequence is slots.prepared and not _makes_room(slots, sequence, plan):
+        if sequence.shared_with(slots.main) < sequence.length:  # the rest is read when it is needed
+            return Prepared(id=request.id, evaluated=0, whole=True)
+        slots.drop(sequence)
+        return Prepared(id=request.id, evaluated=0, whole=False, room=False)
     reader = PromptReader(sequence, prompt, request.id, listener, cancelled)
     solid = min(cache.solid, reader.plan.kept)
     whole = reader.read()
@@ -92,27 +95,28 @@ def prepare(
     return Prepared(id=request.id, evaluated=reader.evaluated, whole=whole, seconds=seconds)
 
 
-def _second(slots: Slots, prompt: Tokenized) -> LiveSequence | None:
+def _second(slots: Slots, prompt: Tokenized) -> LiveSequence:
     """The sequence for what comes after the oldest turns have left: the chat's own where it would lose
-    nothing by that, None where the cache has no room for another that long."""
+    nothing by that."""
     main, known = slots.main, slots.prepared
     plan = main.cache.plan(prompt)
     if plan.broken_at is None:
         return main
+    if known is not None and known.cache.plan(prompt).kept > plan.kept:
+        return known
     if known is not None:
-        there = known.cache.plan(prompt)
-        if there.kept > plan.kept:
-            plan = there
-        else:
-            slots.drop(known)
-    if slots.prepared is None:
-        pack(slots)
-        slots.prepared = fork_at_page(slots, plan.kept)
-    sequence = slots.prepared
-    # The chat's sequence may grow to its full size while this one stands beside it.
-    rest = len(plan.ids) - (sequence.length - plan.kept)
-    room = rest + padding(slots, sequence) + slots.context.size - main.length
-    if slots.make_room(room, (sequence, *((slots.filling,) if slots.filling else ()))):
-        return sequence
-    slots.drop(sequence)
-    return None
+        slots.drop(known)
+    pack(slots)
+    slots.prepared = fork_at_page(slots, plan.kept)
+    return slots.prepared
+
+
+def _makes_room(slots: Slots, sequence: LiveSequence, plan: Plan) -> bool:
+    """Room for the rest of a plan beside the chat's sequence, which may grow to its full size; at the
+    beginning of a page, where there is room for that too."""
+    rest = len(plan.ids) - (sequence.length - plan.kept) + slots.context.size - slots.main.length
+    spared = [one for one in (sequence, slots.filling) if one is not None]
+    if slots.make_room(rest + padding(slots, sequence), spared):
+        align(slots, sequence)
+        return True
+    return slots.cells_free >= rest
