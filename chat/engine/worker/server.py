@@ -6,7 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import llama_cpp
 import llama_cpp.llama_cpp as api
@@ -49,6 +49,9 @@ __all__ = ["Server"]
 
 PROGRESS_SECONDS = 0.05
 """Loading events come no faster."""
+
+TEXT_SECONDS = 0.025
+"""Nor does a reply's text."""
 
 
 class Server:
@@ -176,8 +179,8 @@ class Server:
         self._pipe.send(done.model_copy(update={"shifted_tokens": shifted}) if shifted else done)
 
     def _reply(self, sequence: LiveSequence, request: Generate) -> Done:
-        listener = _Listener(self._pipe, request.id)
-        return Reply(sequence, request, listener, lambda: self._pipe.cancelled).run()
+        with closing(_Listener(self._pipe, request.id)) as listener:
+            return Reply(sequence, request, listener, lambda: self._pipe.cancelled).run()
 
     def _prepare(self, request: Prepare) -> None:
         listener = _Listener(self._pipe, request.id)
@@ -186,8 +189,10 @@ class Server:
         self._pipe.send(prepared)
 
     def _swipes(self, request: Swipes) -> None:
-        listener = _Listener(self._pipe, request.id)
-        with self._evaluation(request.generate) as (slots, prompt):
+        with (
+            closing(_Listener(self._pipe, request.id)) as listener,
+            self._evaluation(request.generate) as (slots, prompt),
+        ):
             if request.generate.shift:
                 move_up(slots, prompt)
             pipe = self._pipe
@@ -257,17 +262,34 @@ def _slots(loaded: LoadedModel) -> Slots | None:
 
 
 class _Listener:
-    """Sends a reply's progress as events."""
+    """Sends a reply's progress as events. Text is paced: each event wakes the client, which takes a core from
+    llama.cpp where there are few, and a screen shows no more than so many a second."""
 
     def __init__(self, pipe: Pipe, id: int) -> None:
         self._pipe = pipe
         self._id = id
+        self._held: dict[int, str] = {}
+        self._sent: dict[int, float] = {}
 
     def reading(self, event: Reading) -> None:
         self._pipe.send(event)
 
     def text(self, text: str, reply: int = 0) -> None:
-        self._pipe.text(self._id, text, reply)
+        now = time.monotonic()
+        self._held[reply] = self._held.get(reply, "") + text
+        if now - self._sent.get(reply, 0.0) >= TEXT_SECONDS:
+            self._sent[reply] = now
+            self._flush(reply)
 
     def reply_done(self, event: ReplyDone) -> None:
+        self._flush(event.reply)
         self._pipe.send(event)
+
+    def close(self) -> None:
+        """Nothing more is said."""
+        for reply in [*self._held]:
+            self._flush(reply)
+
+    def _flush(self, reply: int) -> None:
+        if held := self._held.pop(reply, ""):
+            self._pipe.text(self._id, held, reply)
