@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def command(names: tuple[str, ...], as_json: bool) -> None:
     """Measurements by name, such as library.list_ms; a beginning (library) names all that begin so.
 
-    All of them take about ten minutes on two cores. Speeds are ratios of two sides that take turns, since
-    other programs share the machine; what cannot be measured here is null, with the reason on stderr.
+    All of them take some twenty minutes on two cores. Speeds are ratios of two sides that take turns,
+    since other programs share the machine; what cannot be measured here is null, with the reason on stderr.
     """
     chosen = _chosen(names)
     from chat.benchmarks.measure import Bench
