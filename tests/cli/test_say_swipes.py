@@ -60,7 +60,7 @@ def test_a_number_that_is_none_is_wrong_use(rpchat: Rpchat, ghost: Path, number:
 
 
 def test_more_than_fit_is_wrong_use_and_nothing_is_kept(rpchat: Rpchat, ghost: Path) -> None:
-    said = rpchat("say", "Hello.", "--card", ghost, "--swipes", 8, "--ctx", 512, "--max-tokens", 400)
+    said = rpchat("say", "Hello.", "--card", ghost, "--swipes", 8, "--ctx", 1024, "--max-tokens", 900)
     assert (said.status, said.out) == (2, "")
     assert re.fullmatch(
         r"rpchat: 8 replies at once do not fit: memory holds \d+ tokens, the prompt takes \d+ and each reply"
