@@ -56,6 +56,5 @@ def _libraries() -> list[Path]:
     if given is not None:
         return [Path(given)]
     found = importlib.util.find_spec("llama_cpp")
-    return (
-        [Path(place, "lib") for place in (found.submodule_search_locations or []) if found] if found else []
-    )
+    folders = found.submodule_search_locations if found is not None else None
+    return [Path(folder, "lib") for folder in folders or ()]

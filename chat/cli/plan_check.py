@@ -15,7 +15,7 @@ from chat.engine.protocol import Load
 from chat.engine.remembered import known_limit
 from chat.launch import Launch
 from chat.loading import PLANS_FILE, LoadChoices, load_choices
-from chat.models import ModelError, ModelFile, choose_model
+from chat.models import ModelError, choose_model
 from chat.settings import SettingsError
 from presets.errors import PresetError
 from presets.library import PresetLibrary
@@ -57,7 +57,7 @@ def check_plan(build: Build | None, settings: Settings | None, launch: Launch | 
     if beyond:
         checks.append(Check("note", beyond))
     if not plan.fits:
-        checks.append(Check("note", _smaller(choice.file, machine, wanted)))
+        checks.append(Check("note", _smaller(choice.path.name, choice.file.needs, machine, wanted)))
     return PlanAnswer(tuple(checks), plan)
 
 
@@ -114,13 +114,10 @@ def _known_limit(settings: Settings, model: Path, choices: LoadChoices, machine:
     return known_limit(Load(id=0, path=str(model), plans=str(plans), **choices), machine)
 
 
-def _smaller(file: ModelFile, machine: Machine, wanted: Wanted) -> str:
+def _smaller(name: str, needs: Needs, machine: Machine, wanted: Wanted) -> str:
     """What to do where the plan does not fit: what would, if less were asked for."""
     free = replace(wanted, context=None, gpu_layers=None, cache_type="auto", flash_attention="auto")
-    best = make_plan(file.needs or Needs(()), machine, free)
+    best = make_plan(needs, machine, free)
     if best.fits:
-        return f"{file.path.name} does not fit like that; left to itself it does: {best}"
-    return (
-        f"{file.path.name} is larger than the memory that is free: it would be slow; "
-        "take a smaller one (Q4_K_M, 7B)"
-    )
+        return f"{name} does not fit like that; left to itself it does: {best}"
+    return f"{name} is larger than the memory that is free: it would be slow; take a smaller one (Q4_K_M, 7B)"

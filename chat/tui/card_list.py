@@ -32,13 +32,6 @@ class CardList(ScrollView, can_focus=False):
     CardList {
         background: $background;
         color: $foreground;
-        scrollbar-size-vertical: 1;
-        scrollbar-background: $background;
-        scrollbar-background-hover: $background;
-        scrollbar-background-active: $background;
-        scrollbar-color: $rule;
-        scrollbar-color-hover: $note;
-        scrollbar-color-active: $accent;
         overflow-x: hidden;
 
         & > .cards--name { text-style: bold; }

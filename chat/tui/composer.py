@@ -33,7 +33,6 @@ class Composer(TextArea):
         border-title-style: none;
         background: $background;
         padding: 0 1;
-        scrollbar-size-vertical: 1;
 
         &:focus { border: round $accent; border-title-color: $accent; }
         &:disabled { opacity: 100%; color: $note; }

@@ -45,13 +45,6 @@ class Transcript(ScrollView, can_focus=True):
         height: 1fr;
         background: $background;
         color: $foreground;
-        scrollbar-size-vertical: 1;
-        scrollbar-background: $background;
-        scrollbar-background-hover: $background;
-        scrollbar-background-active: $background;
-        scrollbar-color: $rule;
-        scrollbar-color-hover: $note;
-        scrollbar-color-active: $accent;
         overflow-x: hidden;
         overflow-y: scroll;
 

@@ -7,10 +7,11 @@ from random import Random
 from typing import Any
 
 import pytest
+from entries_read import count_entries
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cards import activation, book, limits
+from cards import activation, limits
 from cards.book import Lorebook
 from cards.lore_values import Activation, LoreSettings
 from cards.reading import read_card
@@ -32,14 +33,7 @@ def test_an_entry_of_a_card_is_read_once(monkeypatch: pytest.MonkeyPatch) -> Non
             "character_book": {"entries": [entry(f"k{n}") for n in range(50)]},
         },
     }
-    read: list[int] = []
-    real = book.read_book_entry
-
-    def counted(raw: Any, index: int, *more: Any) -> Any:
-        read.append(index)
-        return real(raw, index, *more)
-
-    monkeypatch.setattr(book, "read_book_entry", counted)
+    read = count_entries(monkeypatch)
     card, _ = read_card(json.dumps(document).encode(), "a.json")
     assert card.character_book is not None
     assert len(card.character_book.entries) == 50

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from entries_read import count_entries
 
-from cards import book
 from chat.settings import Folders
 
 Rpchat = Callable[..., Any]
@@ -118,13 +118,6 @@ def test_a_test_reads_the_file_once(
     rpchat: Rpchat, card_file: WriteCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = card_file("Vesna", character_book=BOOK)
-    read: list[int] = []
-    real = book.read_book_entry
-
-    def counted(raw: Any, index: int, *more: Any) -> Any:
-        read.append(index)
-        return real(raw, index, *more)
-
-    monkeypatch.setattr(book, "read_book_entry", counted)
+    read = count_entries(monkeypatch)
     assert rpchat("card", "lore", path, "--test", "the tower").status == 0
     assert read == [0, 1, 2, 3]

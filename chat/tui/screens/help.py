@@ -27,7 +27,7 @@ class HelpScreen(ModalScreen[None]):
         align: center middle;
         & > VerticalScroll {
             width: 108; max-width: 100%; height: auto; max-height: 100%;
-            padding: 1 2; border: round $rule; background: $background; scrollbar-size-vertical: 1;
+            padding: 1 2; border: round $rule; background: $background;
         }
     }
     """
