@@ -6,18 +6,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from chat.benchmarks.measure import Bare, Bench, Figure, Measure, median_ratio
+from chat.benchmarks.measure import PAIRS, Bare, Bench, Figure, Measure, median_ratio
 from chat.benchmarks.random_models import random_llama
 from chat.benchmarks.story import spans
 from chat.engine.client import Engine
 from chat.engine.protocol import Span
+from chat.session import MAX_TOKENS
 from presets.library import PresetLibrary
 from presets.sampling import Sampling
 
 __all__ = ["MEASURES"]
 
 TOKENS = 64
-"""Tokens of a timed reply."""
+"""Tokens of a timed reply: few, so that what else the machine does falls on both sides of a pair."""
+SHORT_PAIRS = 21
+"""Of such replies."""
+REPLY = MAX_TOKENS
+"""Tokens of a reply that nobody has set a length for. The library's call turns all of a reply to text again
+at each of its tokens, so its speed is that of some length."""
 CONTEXT = 2_048
 SENTENCES = 70
 """About 1 000 tokens of the demo model."""
@@ -31,25 +37,27 @@ def _limarp() -> Sampling:
     return PresetLibrary().sampling("limarp-v3").sampling.model_copy(update={"ban_eos": True})
 
 
-def _rate(engine: Engine, prompt: list[Span], seed: int) -> float:
+def _rate(engine: Engine, prompt: list[Span], seed: int, tokens: int) -> float:
     """Tokens a second from the prompt's end to the reply's, as the client sees it."""
-    operation = engine.generate(prompt, _limarp(), seed=seed, max_tokens=TOKENS, stops=STOPS)
+    operation = engine.generate(prompt, _limarp(), seed=seed, max_tokens=tokens, stops=STOPS)
     done = operation.wait()
     return done.generated_tokens / done.write_seconds
 
 
-def _vs_ceiling(bench: Bench, model: Path, prompt: list[Span]) -> float:
+def _vs_ceiling(bench: Bench, model: Path, prompt: list[Span], pairs: int = PAIRS) -> float:
     with bench.engine(model, CONTEXT) as engine, Bare(model, CONTEXT) as bare:
-        _rate(engine, prompt, 0)  # the prompt is read, caches are warm
+        _rate(engine, prompt, 0, TOKENS)  # the prompt is read, caches are warm
         bare.greedy(prompt, TOKENS)
         return median_ratio(
-            lambda pair: _rate(engine, prompt, pair), lambda _pair: bare.greedy(prompt, TOKENS)
+            lambda pair: _rate(engine, prompt, pair, TOKENS),
+            lambda _pair: bare.greedy(prompt, TOKENS),
+            pairs,
         )
 
 
 def demo_vs_ceiling(bench: Bench) -> Mapping[str, float]:
     """The LimaRP sampling over a bare greedy loop at the same depth."""
-    return {"decode.limarp_vs_ceiling": _vs_ceiling(bench, bench.demo, spans(SENTENCES))}
+    return {"decode.limarp_vs_ceiling": _vs_ceiling(bench, bench.demo, spans(SENTENCES), SHORT_PAIRS)}
 
 
 def demo_vs_create_completion(bench: Bench) -> Mapping[str, float]:
@@ -64,12 +72,12 @@ def demo_vs_create_completion(bench: Bench) -> Mapping[str, float]:
         "repeat_penalty": sampling.repeat_penalty,
     }
     with bench.engine(bench.demo, CONTEXT) as engine, Bare(bench.demo, CONTEXT) as bare:
-        _rate(engine, prompt, 0)
+        _rate(engine, prompt, 0, REPLY)
         text = prompt[0].text
-        bare.completion(text, TOKENS, theirs)
+        bare.completion(text, REPLY, theirs)
         ratio = median_ratio(
-            lambda pair: _rate(engine, prompt, pair),
-            lambda pair: bare.completion(text, TOKENS, {**theirs, "seed": pair}),
+            lambda pair: _rate(engine, prompt, pair, REPLY),
+            lambda pair: bare.completion(text, REPLY, {**theirs, "seed": pair}),
         )
     return {"decode.vs_create_completion": ratio}
 

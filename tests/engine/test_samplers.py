@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from chat.engine.worker import log
 from chat.engine.worker.samplers import PREFILTER, Chain
+from chat.engine.worker.steps import MinPReach, TopKReach
 from chat.engine.worker.tail_free import tail_free_head, tail_free_keep
 from presets.sampling import Sampling
 
@@ -144,8 +145,8 @@ def test_the_names_tell_the_chain_in_its_order() -> None:
     )  # fmt: skip
     chain = Chain(100, sampling, 1, banned=[3])
     assert [name.partition("(")[0] for name in chain.names] == [
-        "ban", "repeat_penalty", "frequency_penalty", "presence_penalty", "top_n_sigma", "prefilter", "top_k",
-        "tfs_z", "typical_p", "top_p", "min_p", "xtc", "temperature", "dist",
+        "ban", "repeat_penalty", "frequency_penalty", "presence_penalty", "top_n_sigma", "top_k", "tfs_z",
+        "typical_p", "top_p", "min_p", "xtc", "temperature", "dist",
     ]  # fmt: skip
     chain.close()
 
@@ -205,6 +206,15 @@ def test_banned_and_forbidden_tokens_never_come() -> None:
     chain.close()
 
 
+def test_any_number_of_tokens_is_banned() -> None:
+    logits = logits_of([0.9, 0.08, 0.02], 100)
+    chain = Chain(100, Sampling(), 1, banned=[0, *range(2, 60)])
+    assert chain.names[0] == "ban(59)"
+    assert {chain.sample(logits) for _ in range(20)} == {1}
+    assert chain.sample(logits, [1, *range(60, 99)]) == 99
+    chain.close()
+
+
 @pytest.mark.parametrize("sampling", [Sampling(), LIMARP, Sampling(temperature=1.5, top_p=0.95)])
 def test_a_seed_gives_its_draws_again(sampling: Sampling) -> None:
     logits = peaked(3000)
@@ -225,6 +235,36 @@ def test_logits_are_left_as_they_were() -> None:
     before = logits.copy()
     draws(LIMARP, logits, 3, history=[1, 2, 3])
     assert np.array_equal(logits, before)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(), LIMARP, Sampling(min_p=0.05), Sampling(top_n_sigma=1.5)])
+def test_the_same_is_drawn_in_place(sampling: Sampling) -> None:
+    copied, spoiled = (Chain(2000, sampling, 5, banned=[3]) for _ in range(2))
+    for chain in (copied, spoiled):
+        chain.prime([1, 2, 3])
+    for seed in range(40):
+        logits = peaked(2000, seed)
+        token = copied.sample(logits)
+        assert spoiled.sample(logits, in_place=True) == token
+        for chain in (copied, spoiled):
+            chain.accept(token)
+    copied.close()
+    spoiled.close()
+
+
+@given(
+    st.integers(1, 3_000), st.floats(0.3, 8), st.floats(1e-4, 1), st.integers(1, 300), st.integers(0, 2**32)
+)
+def test_what_min_p_and_top_k_keep_is_in_their_reach(
+    size: int, spread: float, share: float, count: int, seed: int
+) -> None:
+    logits = (np.random.default_rng(seed).standard_normal(size) * spread).astype(np.float32)
+    logits[1::7] = -np.inf
+    best = logits.max()
+    kept = (logits >= best + np.float32(np.log(share))).nonzero()[0]
+    assert set(kept) <= set(MinPReach(share)(logits, float(best)))
+    likeliest = [token for token in np.argsort(-logits)[:count] if np.isfinite(logits[token])]
+    assert set(likeliest) <= set(TopKReach(count)(logits, float(best)))
 
 
 @settings(max_examples=300)

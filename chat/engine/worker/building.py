@@ -5,14 +5,23 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import llama_cpp.llama_cpp as api
 import numpy as np
 
-from chat.engine.worker.candidates import Candidates, Floats, Native, Table
+from chat.engine.worker.candidates import Candidates, Floats, Ints, Native, Table
 from chat.engine.worker.history import History
-from chat.engine.worker.steps import GuardedXTC, Smoothing, TailFree, TopA, penalize_by_age
+from chat.engine.worker.steps import (
+    GuardedXTC,
+    MinPReach,
+    Smoothing,
+    TailFree,
+    TopA,
+    TopKReach,
+    penalize_by_age,
+)
 from chat.engine.worker.words import Words
 from presets.sampling import Sampler, Sampling
 
@@ -26,6 +35,8 @@ MIROSTAT_CANDIDATES = 100
 
 Step = Callable[[Candidates], int]
 Head = Callable[[Floats], None]
+Reach = Callable[[Floats, float], Ints]
+"""Of the whole vocabulary's logits and the best of them."""
 
 
 @dataclass(slots=True)
@@ -49,6 +60,9 @@ class Parts:
     prefilter: bool = True
     cuts_first: TailFree | None = None
     """TFS, when it is the first of the steps: it need not see the unlikely tokens."""
+    reach: Reach | None = None
+    """The tokens that the first of the steps may keep, where no more than a look at the best logit tells:
+    instead of the prefilter."""
     highest_temperature: float = 1.0
 
 
@@ -145,13 +159,16 @@ class _Builder:
         parts.prefilter = not (parts.takes_best or late or adaptive or "smoothing" in body)
         spread = sampling.dynatemp_range if self._dynamic else 0.0
         parts.highest_temperature = max(1.0, self._temperature + spread)
+        if body[:1] in (["min_p"], ["top_k"]) and not parts.takes_best:
+            parts.reach = MinPReach(sampling.min_p) if body[0] == "min_p" else TopKReach(sampling.top_k)
+            parts.prefilter = False
         self._add_heads(heads)
         self._add_body(body)
         if draws_apart:
             self._open = None
         self._add_draw()
         first = parts.steps[0][1]
-        if parts.prefilter and isinstance(first, TailFree) and not apart:
+        if isinstance(first, TailFree) and not apart:
             parts.cuts_first = first
 
     @property
@@ -205,7 +222,7 @@ class _Builder:
             elif sampler is not None:
                 native = self._history_native(sampler)
                 label = parts.head_names[before + aged]
-                parts.heads.append((label, _OnHistory(native, self._history)))
+                parts.heads.append((label, partial(self._history.apply, native)))
 
     def _looks_back(self, name: Sampler, names: list[str]) -> tuple[bool, Any]:
         """`penalties` or `dry`: whether the penalty goes by age, which is ours, and the native sampler, if
@@ -364,25 +381,6 @@ class _Builder:
         native.chooses = not (self._apart and self._draw in ("mirostat", "adaptive_p"))
         if self._apart and self._draw in ("greedy", "dist"):
             parts.steps[-1] = ("", parts.steps[-1][1])
-
-
-class _OnHistory:
-    """Penalties and DRY change only tokens of the history: only those are shown to them."""
-
-    def __init__(self, native: Native, history: History) -> None:
-        self._native = native
-        self._history = history
-
-    def __call__(self, work: Floats) -> None:
-        ids = self._history.ids
-        count = ids.size
-        if not count:
-            return
-        table = self._native.table
-        table.load(ids, work[ids], count)
-        table.apply(self._native.handle, count)
-        rows = table.rows[:count]
-        work[rows["id"]] = rows["logit"]
 
 
 class _TopNSigma:

@@ -68,10 +68,10 @@ class Table:
         self._array = api.llama_token_data_array(data=self._data, size=0, selected=-1, sorted=False)
         self._reference = ctypes.byref(self._array)
 
-    def load(self, ids: Ints | slice, logits: Floats, size: int) -> None:
-        """Fills the first `size` rows."""
-        rows = self.rows[:size]
-        rows["id"] = np.arange(size) if isinstance(ids, slice) else ids
+    def load(self, ids: Ints, logits: Floats) -> None:
+        """Fills the first rows."""
+        rows = self.rows[: ids.size]
+        rows["id"] = ids
         rows["logit"] = logits
 
     def apply(self, handle: Any, size: int, is_sorted: bool = False) -> int:
@@ -107,7 +107,7 @@ class Native:
     def __call__(self, candidates: Candidates) -> int:
         """Runs on the candidates; the chosen token, -1 if it does not choose."""
         count = candidates.ids.size
-        self.table.load(candidates.ids, candidates.logits, count)
+        self.table.load(candidates.ids, candidates.logits)
         chosen = self.table.apply(self.handle, count, candidates.is_sorted)
         if not self.chooses:
             self.table.take(candidates)

@@ -38,6 +38,7 @@ class Grammar:
     ) -> None:
         self._vocabulary = vocabulary
         self._table = Table(vocabulary.size)
+        self._all_ids = np.arange(vocabulary.size)
         self._handle: Any = api.llama_sampler_init_grammar(
             vocabulary.handle, text.encode("utf-8", "replace"), b"root"
         )
@@ -53,7 +54,7 @@ class Grammar:
 
     def constrain(self, logits: Floats) -> None:
         """Bans, in place, what may not come next. Raises GrammarEnd when nothing is left."""
-        self._table.load(slice(None), logits, logits.size)
+        self._table.load(self._all_ids, logits)
         self._table.apply(self._handle, logits.size)
         np.copyto(logits, self._table.rows["logit"])
         if not np.isfinite(logits).any():
@@ -86,7 +87,7 @@ class Grammar:
             self._handle = None
 
     def _fits(self, token: int) -> bool:
-        self._table.load(np.array([token], np.int32), np.zeros(1, np.float32), 1)
+        self._table.load(np.array([token], np.int32), np.zeros(1, np.float32))
         self._table.apply(self._handle, 1)
         return bool(np.isfinite(self._table.rows[0]["logit"]))
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chat.engine.worker.candidates import Ints, Native
+from chat.engine.worker.candidates import Floats, Ints, Native, Table
 
 __all__ = ["History"]
 
@@ -14,11 +14,16 @@ __all__ = ["History"]
 class History:
     """The tokens that penalties, DRY and biased sequences see, and the native samplers that are told them."""
 
-    def __init__(self, order: int = 0) -> None:
+    def __init__(self, size: int, order: int = 0) -> None:
+        """`size`: tokens in the vocabulary."""
         self.window = order
         """Tokens of the past that anyone looks back on."""
-        self.ids: Ints = np.zeros(0, np.int32)
+        self.ids: Ints = np.zeros(0, np.intp)
         """Each token of it once."""
+        self._all_ids = np.zeros(size, np.intp)
+        self._table = Table(size)
+        """The same tokens as llama.cpp takes them, filled in once: only their logits change."""
+        self._logits: Floats = self._table.rows["logit"][:0]
         self.natives: list[Native] = []
         """Samplers that are told every token."""
         self._seen: set[int] = set()
@@ -38,7 +43,7 @@ class History:
         """Starts afresh with the tail of these."""
         tail = tokens[max(0, len(tokens) - self.window) :] if self.window else []
         self._seen = set(tail)
-        self.ids = np.fromiter(dict.fromkeys(tail), np.int32, len(self._seen))
+        self._know(0, list(dict.fromkeys(tail)))
         self._recent = list(tail[max(0, len(tail) - self._ordered) :]) if self._ordered else []
         for native in self.natives:
             native.reset()
@@ -53,11 +58,26 @@ class History:
             native.accept(token)
         if token not in self._seen:
             self._seen.add(token)
-            self.ids = np.append(self.ids, np.int32(token))
+            self._know(self.ids.size, [token])
         if self._ordered:
             self._recent.append(token)
             if len(self._recent) > 2 * self._ordered:
                 del self._recent[: -self._ordered]
+
+    def apply(self, native: Native, logits: Floats) -> None:
+        """Penalties and DRY change only tokens of the past: only those are shown to them. In place."""
+        ids, mine = self.ids, self._logits
+        if ids.size:
+            mine[:] = logits[ids]
+            self._table.apply(native.handle, ids.size)
+            logits[ids] = mine
+
+    def _know(self, start: int, tokens: Sequence[int]) -> None:
+        end = start + len(tokens)
+        self._all_ids[start:end] = tokens
+        self._table.rows["id"][start:end] = tokens
+        self.ids = self._all_ids[:end]
+        self._logits = self._table.rows["logit"][:end]
 
     def recent(self, count: int) -> Sequence[int]:
         """The last tokens, oldest first."""

@@ -256,7 +256,7 @@ class Context:
         """Of the last decoded token, or of that one in the batch: shape (vocabulary,), a view that the next
         `decode` overwrites."""
         pointer = api.llama_get_logits_ith(self.handle, row)
-        address = ctypes.cast(pointer, ctypes.c_void_p).value or 0
+        address = ctypes.addressof(pointer.contents)
         view = self._views.get(address)
         if view is None:
             view = np.ctypeslib.as_array(pointer, (self.vocabulary,))

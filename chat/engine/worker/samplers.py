@@ -29,6 +29,11 @@ token, and the thousands of tokens at its end weigh less than this together."""
 PREFILTER_CUTS = tuple(np.exp(np.float32(-depth)) for depth in (14.0, 18.0, 22.0))
 """Weights, the best token's being 1, that are tried as the cut until what lies below is little enough."""
 
+FEW = 16
+"""So many logits are set quicker one by one: an index array's code is not in the processor's cache."""
+NEVER = np.float32(-np.inf)
+"""The logit of what may not come next."""
+
 Watch = Callable[[str, Candidates], None]
 """Told the name of each sampler and what it left."""
 
@@ -59,12 +64,13 @@ class Chain:
         words = words or Words()
         self.names: list[str] = []
         self._watch = watch
-        self._work = np.zeros(size, np.float32)
+        self._work: Floats = np.zeros(size, np.float32)
         self._scratch = np.zeros(size, np.float32)
         self._table = Table(size)
-        self._banned = np.array(sorted({*banned, *words.banned}), np.int32)
-        if self._banned.size:
-            self.names.append(f"ban({self._banned.size})")
+        never = sorted({*banned, *words.banned})
+        self._banned = np.array(never, np.intp) if len(never) > FEW else never
+        if never:
+            self.names.append(f"ban({len(never)})")
         self._biased = np.array(list(words.biases), np.int32)
         self._biases = np.array(list(words.biases.values()), np.float32)
         self._sequences = words.sequences
@@ -73,7 +79,7 @@ class Chain:
         self._grammar = grammar
         if self._grammar:
             self.names.append("grammar")
-        self._history = History(words.longest)
+        self._history = History(size, words.longest)
         self._parts = build(
             sampling,
             self._table,
@@ -120,20 +126,28 @@ class Chain:
         forbidden: Sequence[int] = (),
         biases: Mapping[int, float] | None = None,
         last: Step | None = None,
+        *,
+        in_place: bool = False,
     ) -> int:
-        """The next token. `logits`: shape (vocabulary,), left as it is. `forbidden`, `biases` and `last` hold
-        for this one token; `last` may take candidates away that all samplers have left, before one is drawn.
+        """The next token. `logits`: shape (vocabulary,), left as they are unless `in_place`, which saves a
+        copy. `forbidden`, `biases` and `last` hold for this one token; `last` may take candidates away that
+        all samplers have left, before one is drawn.
 
         Raises FloatingPointError when no token can be chosen: all are banned, or the model gave no numbers;
         GrammarEnd, one of these, when the grammar lets nothing follow.
         """
-        self._start(logits, forbidden, biases)
-        token = self._choose(last)
+        work = logits
+        if not in_place or self._grammar is not None:
+            work = self._work
+            np.copyto(work, logits)
+        self._start(work, forbidden, biases)
+        token = self._choose(work, last)
         if self._grammar is not None and not self._grammar.allows(token):
-            self._start(logits, forbidden, biases)
-            self._grammar.constrain(self._work)
-            self._tell("grammar")
-            token = self._choose(last)
+            np.copyto(work, logits)
+            self._start(work, forbidden, biases)
+            self._grammar.constrain(work)
+            self._tell("grammar", work)
+            token = self._choose(work, last)
         return token
 
     def close(self) -> None:
@@ -143,11 +157,9 @@ class Chain:
         if self._grammar:
             self._grammar.close()
 
-    def _start(self, logits: Floats, forbidden: Sequence[int], biases: Mapping[int, float] | None) -> None:
-        """The logits with bans and biases on them."""
-        work = self._work
-        np.copyto(work, logits)
-        self._tell("model")
+    def _start(self, work: Floats, forbidden: Sequence[int], biases: Mapping[int, float] | None) -> None:
+        """Puts bans and biases on the logits."""
+        self._tell("model", work)
         if self._biased.size:
             work[self._biased] += self._biases
         for before, token, bias in self._sequences:
@@ -156,15 +168,13 @@ class Chain:
         if biases:
             for token, bias in biases.items():
                 work[token] += bias
-        if self._banned.size:
-            work[self._banned] = -np.inf
-        if forbidden:
-            work[np.fromiter(forbidden, np.int32, len(forbidden))] = -np.inf
-        if self._biased.size or self._sequences or self._banned.size or forbidden or biases:
-            self._tell("bans and biases")
+        _ban(work, self._banned)
+        _ban(work, forbidden)
+        if self._biased.size or self._sequences or len(self._banned) or forbidden or biases:
+            self._tell("bans and biases", work)
 
-    def _choose(self, last: Step | None) -> int:
-        work, parts = self._work, self._parts
+    def _choose(self, work: Floats, last: Step | None) -> int:
+        parts = self._parts
         self._look_back(work)
         likeliest = int(work.argmax())
         best = float(work[likeliest])
@@ -176,12 +186,13 @@ class Chain:
         head = parts.cuts_first.head(work, best) if parts.cuts_first else None
         if head is not None:
             candidates, steps = Candidates(head, work), steps[1:]
-            candidates.is_sorted = True
+        elif parts.reach is not None:
+            candidates = Candidates(parts.reach(work, best), work)
         elif parts.prefilter:
             ids = self._prefilter(work, best)
             candidates = Candidates(ids, work, self._scratch if self._sharpness == 1.0 else None)
         else:
-            candidates = self._all()
+            candidates = _all(work)
         if last is not None and not parts.greedy:
             steps = [*steps[:-1], ("siblings", last), steps[-1]]
         chosen = -1
@@ -198,16 +209,11 @@ class Chain:
         for name, head in self._parts.heads:
             head(work)
             if self._watch is not None:
-                self._tell(name)
+                self._tell(name, work)
 
-    def _tell(self, name: str) -> None:
+    def _tell(self, name: str, work: Floats) -> None:
         if self._watch is not None:
-            self._watch(name, self._all())
-
-    def _all(self) -> Candidates:
-        """Every token that is not banned."""
-        ids = np.isfinite(self._work).nonzero()[0]
-        return Candidates(ids, self._work)
+            self._watch(name, _all(work))
 
     def _prefilter(self, work: Floats, best: float) -> Ints:
         """The tokens that matter: those left out have less than PREFILTER of the probability together.
@@ -225,3 +231,16 @@ class Chain:
             if total - float(weights[ids].sum()) <= PREFILTER * total:
                 return ids
         return np.asarray(weights.nonzero()[0])
+
+
+def _ban(logits: Floats, tokens: Sequence[int] | Ints) -> None:
+    if len(tokens) > FEW:
+        logits[np.asarray(tokens)] = NEVER
+    else:
+        for token in tokens:
+            logits[token] = NEVER
+
+
+def _all(logits: Floats) -> Candidates:
+    """Every token that is not banned."""
+    return Candidates(np.isfinite(logits).nonzero()[0], logits)

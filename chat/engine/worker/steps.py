@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,11 +11,18 @@ from chat.engine.worker.candidates import Candidates, Floats, Ints, Native
 from chat.engine.worker.tail_free import tail_free_head, tail_free_keep
 from presets.sampling import Sampling
 
-__all__ = ["GuardedXTC", "Smoothing", "TailFree", "TopA", "penalize_by_age"]
+__all__ = ["GuardedXTC", "MinPReach", "Smoothing", "TailFree", "TopA", "TopKReach", "penalize_by_age"]
 
 
-HEAD_LOGITS = np.float32(-10.0)
-"""How far below the best logit `TailFree.head` looks."""
+HEAD_DEPTHS = (8.0, 10.0)
+"""How far below the best logit `TailFree.head` looks: the few of the first one settle most cuts."""
+
+
+TOP_K_DEPTHS = (8.0, 16.0)
+"""How far below the best logit `TopKReach` looks before it takes all."""
+
+ROUNDED_UP = 1e-3
+"""What logits in float32 may be off by, and more."""
 
 
 class TailFree:
@@ -27,33 +35,68 @@ class TailFree:
         self._reference = sampling.tfs_variant == "reference"
 
     def head(self, logits: Floats, best: float) -> Ints | None:
-        """What it keeps of a whole vocabulary, best first, found without a look at the unlikely ones; None
+        """What it keeps of a whole vocabulary, in its order, found without a look at the unlikely ones; None
         where they could move the cut."""
-        ids = (logits >= best + HEAD_LOGITS).nonzero()[0]
-        weights = np.exp(logits[ids] - np.float32(best))
-        ordered = np.sort(weights)[::-1]
-        most = int(logits.size)
-        if 0 < self._top_k <= ids.size:
-            ordered, most = ordered[: self._top_k], self._top_k
-        keep = tail_free_head(ordered, most, self._z, self._min_keep, self._reference)
-        return None if keep is None else np.asarray(ids[_best(weights, ordered, keep)])
+        for depth in HEAD_DEPTHS:
+            ids: Ints = (logits >= best - depth).nonzero()[0]
+            weights = logits[ids]
+            weights -= best
+            np.exp(weights, out=weights)
+            ordered = weights.copy()
+            ordered.sort()
+            ordered, most = ordered[::-1], logits.size
+            if 0 < self._top_k <= ids.size:
+                ordered, most = ordered[: self._top_k], self._top_k
+            keep = tail_free_head(ordered, most, self._z, self._min_keep, self._reference)
+            if keep is not None:
+                return np.asarray(ids[_best(weights, ordered[keep - 1], keep)])
+        return None
 
     def __call__(self, candidates: Candidates) -> int:
-        weights = candidates.weights()
+        places = candidates.ids.argsort()
+        weights = candidates.weights()[places]
         ordered = np.sort(weights)[::-1]
         if self._top_k > 0:
             ordered = ordered[: self._top_k]
         p = ordered / ordered.sum()
         keep = tail_free_keep(p, self._z, self._min_keep, self._reference)
-        candidates.keep(_best(weights, ordered, keep))
-        candidates.is_sorted = True
+        candidates.keep(places[_best(weights, ordered[keep - 1], keep)])
+        candidates.is_sorted = False
         return -1
 
 
-def _best(weights: Floats, ordered: Floats, keep: int) -> Ints:
-    """The places of the so many best, best first; a sort of the few is quicker than one that moves places."""
-    among = (weights >= ordered[keep - 1]).nonzero()[0]
-    return np.asarray(among[np.argsort(-weights[among], kind="stable")[:keep]])
+def _best(weights: Floats, least: np.float32, keep: int) -> Ints:
+    """The places of the so many best, in their own order; `least` is the weight of the last of them. Of
+    those that weigh the same the first stay."""
+    places = (weights >= least).nonzero()[0]
+    if places.size > keep:
+        equal = places[weights[places] == least]
+        places = np.setdiff1d(places, equal[keep - places.size :], assume_unique=True)
+    return np.asarray(places)
+
+
+class MinPReach:
+    """What min-p can keep: nothing is so little likely beside the best."""
+
+    def __init__(self, share: float) -> None:
+        self._depth = ROUNDED_UP - math.log(share)
+
+    def __call__(self, logits: Floats, best: float) -> Ints:
+        return np.asarray((logits >= best - self._depth).nonzero()[0])
+
+
+class TopKReach:
+    """What top-k can keep: any so many tokens and what is as likely as they are."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __call__(self, logits: Floats, best: float) -> Ints:
+        for depth in TOP_K_DEPTHS:
+            ids = (logits >= best - depth).nonzero()[0]
+            if ids.size >= self._count:
+                return np.asarray(ids)
+        return np.asarray((logits > -np.inf).nonzero()[0])
 
 
 class TopA:

@@ -50,17 +50,15 @@ def tail_free_head(
     if weights.size < min_keep + 4:
         return None
     first = weights[:-1] - weights[1:]
-    second = np.abs(first[:-1] - first[1:])
-    sums = np.cumsum(second)
+    second = first[:-1] - first[1:]
+    sums = np.abs(second, out=second).cumsum()
     least = float(sums[-1])
     if least <= FLAT * most:  # it may be as flat as noise
         return None
     # Behind the last one the weights fall to 0 at most, so that much is what their differences sum to.
     beyond = float(first[-1] + 2 * weights[-1]) if weights.size < most else 0.0
-    bounds = np.array((z * least * (1 - ROUNDING), z * (least + beyond) * (1 + ROUNDING)), np.float32)
-    hits = np.searchsorted(sums, bounds, side="right")
-    hit = int(hits[0])
-    if hit != int(hits[1]) or hit >= second.size - 1:
+    hit = int(sums.searchsorted(np.float32(z * least * (1 - ROUNDING)), side="right"))
+    if hit >= second.size - 1 or sums[hit] <= z * (least + beyond) * (1 + ROUNDING):
         return None
     if not reference:
         hit = max(hit, min_keep)

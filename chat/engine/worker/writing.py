@@ -187,7 +187,7 @@ class Writer:
         apart = siblings is not None and siblings.at(place, self.beginning.text)
         try:
             last = siblings.lead_apart if siblings is not None and apart else None
-            token = self._chain.sample(logits, banned, biases, last)
+            token = self._chain.sample(logits, banned, biases, last, in_place=logits is not self._first)
         except GrammarEnd:
             raise _NothingLeft("stop" if biases else "eos") from None
         except FloatingPointError as error:
