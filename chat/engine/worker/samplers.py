@@ -1,8 +1,9 @@
 """The sampler chain of one reply: llama.cpp's samplers and ours, over candidates in a numpy array.
 
 Bans and biases, then the samplers in the order that is asked for, then the draw. Penalties, DRY and
-top-n-sigma that stand first see the whole vocabulary; what comes after them sees the candidates that a
-prefilter leaves. What is neutral is left out, so `names` is the chain that is really in force.
+top-n-sigma that stand first see the whole vocabulary; what comes after them sees what it may keep, where
+that can be told from the best logit (min-p, top-k, TFS), else the candidates that a prefilter leaves. What is
+neutral is left out, so `names` is the chain that is really in force.
 """
 
 from __future__ import annotations

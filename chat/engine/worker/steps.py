@@ -17,7 +17,6 @@ __all__ = ["GuardedXTC", "MinPReach", "Smoothing", "TailFree", "TopA", "TopKReac
 HEAD_DEPTHS = (8.0, 10.0)
 """How far below the best logit `TailFree.head` looks: the few of the first one settle most cuts."""
 
-
 TOP_K_DEPTHS = (8.0, 16.0)
 """How far below the best logit `TopKReach` looks before it takes all."""
 
