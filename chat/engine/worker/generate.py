@@ -71,6 +71,8 @@ class Reply:
     def _write(self, writer: Writer) -> None:
         sequence, cancelled = self._sequence, self._cancelled
         context, cache, number = sequence.context, sequence.cache, sequence.number
+        threads = context.writing_threads
+        threads.begin()
         token = writer.begin(np.array(context.logits()))
         while token != OVER:
             if cancelled():
@@ -80,6 +82,7 @@ class Reply:
             if status != 0:
                 writer.cut_short(status)
                 return
+            threads.written()
             cache.add((token,), (writer.image,))
             sequence.checkpoint_in_writing()
             token = writer.step(context.logits())

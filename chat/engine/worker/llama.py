@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from chat.engine.needs import CHECKPOINT_BUDGET
 from chat.engine.protocol import CacheType, FlashAttention
+from chat.engine.worker.crowding import WritingThreads
 from chat.engine.worker.offload import experts_in_main_memory
 
 __all__ = ["ABORTED", "NO_ROOM", "Context", "Model", "initialize"]
@@ -197,6 +198,8 @@ class Context:
         self.vocabulary = int(api.llama_vocab_n_tokens(model.vocab))
         self._memory: Any = api.llama_get_memory(self.handle)
         self._batch = _Batch(batch)
+        self._threads_reading = threads_reading or threads
+        self.writing_threads = WritingThreads(self.write_with, threads)
         self._views: dict[int, Floats] = {}
 
     def close(self) -> None:
@@ -218,6 +221,10 @@ class Context:
     def resume(self) -> None:
         """Takes `abort` back."""
         self._abort[0] = b"\x00"
+
+    def write_with(self, threads: int) -> None:
+        """Decodes of a single token take so many threads from now on."""
+        api.llama_set_n_threads(self.handle, threads, self._threads_reading)
 
     def decode(self, tokens: Sequence[int], position: int, sequence: int = 0) -> int:
         """Evaluates up to `batch_size` tokens; logits of the last one can be read after. llama_decode's

@@ -199,6 +199,8 @@ class _Loading:
             full_window=request.full_window,
         )
         context.checkpoint_budget = plan.checkpoint_budget or context.checkpoint_budget
+        # Flash attention splits its sums among the threads; on a GPU ours do little.
+        context.writing_threads.adapts = not (request.threads or plan.layers or plan.flash)
         if plan.layers and not _reads(context):
             context.close()
             raise MemoryError("the first batch was refused")

@@ -1,0 +1,115 @@
+"""The threads that write: one fewer where another program has a core, all where none has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from chat.engine.client import Engine
+from chat.engine.protocol import Load, Span
+from chat.engine.worker.crowding import WritingThreads
+from chat.engine.worker.loading import load
+from presets.sampling import Sampling
+
+
+class Machine:
+    """So many cores, of which other programs take some; a thread without one makes all wait for it."""
+
+    def __init__(self, cores: int, spread: float = 0.0) -> None:
+        self.cores, self.taken = cores, 0
+        self.time = self.ran = 0.0
+        self.threads = WritingThreads(self._use, cores, lambda: self.time, lambda: self.ran)
+        self.threads.adapts = True
+        self.used = cores
+        self.changes = 0
+        self._spread = spread
+        self.share = 0.95
+        """Of its time that the deciding thread runs while all have a core."""
+
+    def _use(self, threads: int) -> None:
+        self.used, self.changes = threads, self.changes + 1
+
+    def write(self, tokens: int) -> float:
+        """Tokens a second."""
+        since = self.time
+        self.threads.begin()
+        for number in range(tokens):
+            crowded = self.used > self.cores - self.taken
+            seconds = (0.04 if crowded else 0.02 / self.used) * (1 + self._spread * (number % 3))
+            self.time += seconds
+            self.ran += seconds * (0.45 if crowded else self.share)
+            self.threads.written()
+        return tokens / (self.time - since)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 8])
+def test_a_quiet_machine_writes_with_all_threads(cores: int) -> None:
+    machine = Machine(cores, spread=0.2)
+    machine.write(3_000)
+    assert machine.changes == 0
+
+
+@pytest.mark.parametrize(("cores", "taken"), [(2, 1), (8, 1), (8, 3)])
+def test_threads_without_a_core_are_let_go_and_come_back(cores: int, taken: int) -> None:
+    machine = Machine(cores)
+    machine.write(50)
+    machine.taken = taken
+    machine.write(100 * taken)
+    assert machine.used == cores - taken
+    crowded = machine.write(3_000)
+    assert crowded > 0.8 * 50 * (cores - taken)
+    machine.taken = 0
+    machine.write(2_000 * taken)
+    assert machine.used == cores
+    assert machine.write(400) == pytest.approx(50 * cores)
+
+
+def test_a_try_that_is_of_no_use_is_made_ever_more_seldom() -> None:
+    """Threads that wait for something else than a core."""
+    machine = Machine(8)
+    machine.share = 0.3
+    machine.write(4_000)
+    assert machine.used == 8
+    assert 2 <= machine.changes <= 60
+    assert machine.write(4_000) > 0.98 * 50 * 8
+
+
+def test_a_try_of_more_threads_ends_as_soon_as_it_is_slower() -> None:
+    machine = Machine(2)
+    machine.taken = 1
+    machine.write(2_000)
+    assert machine.used == 1
+    tries = machine.changes
+    assert machine.write(2_000) > 47
+    assert machine.changes > tries
+
+
+def test_any_number_of_threads_gives_the_same_bits(
+    demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
+    written = []
+    for threads in (1, 2, 3):
+        engine = Engine(tmp_path / f"{threads}.log")
+        engine.load(demo_model, context=512, gpu_layers=0, threads=threads).wait()
+        spans = [
+            Span(text="The keeper of the lighthouse writes down what the sea brings. " * 12, trusted=True)
+        ]
+        done = engine.generate(spans, Sampling(), seed=5, max_tokens=24, probs=8).wait()
+        written.append([[(one.id, one.p) for one in token.steps[0].best] for token in done.probs])
+        engine.close()
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize(
+    ("asked", "adapts"), [({}, True), ({"threads": 2}, False), ({"flash_attention": "on"}, False)]
+)
+def test_only_what_nobody_chose_and_what_stays_the_same_is_changed(
+    tiny_model: Path, asked: dict[str, object], adapts: bool
+) -> None:
+    request = Load.model_validate({"id": 0, "path": str(tiny_model), "gpu_layers": 0, **asked})
+    loaded = load(request, lambda _part, _plan: None, lambda: False)
+    assert loaded.context is not None
+    assert loaded.context.writing_threads.adapts == adapts
+    loaded.close()
