@@ -74,6 +74,12 @@ _FULL_EVERY = {
 _RECURRENT = {"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
 """Architectures without attention."""
 
+_FULL_ATTENTION_EVERY = {"qwen35": 4, "qwen35moe": 4, "qwen3next": 4}
+"""Architectures with a state in all layers but every so many-th, where the header does not say it."""
+
+_WINDOW = {"llama4": 8_192}
+"""Architectures that have a window where the header names none; 0 there means none."""
+
 _BOTH = {"falcon-h1"}
 """Architectures with a state and attention in every layer."""
 
@@ -284,7 +290,8 @@ def _keys_and_values(header: GGUFHeader, layers: int) -> tuple[list[int], list[i
 
 def _windows(header: GGUFHeader, layers: int) -> list[int]:
     """The sliding window of each layer, 0 without one; all 0 where it is not known which layers have one."""
-    window = _number(header, "attention.sliding_window")
+    said = header.number("{arch}.attention.sliding_window")
+    window = max(0, said) if said is not None else _WINDOW.get(header.architecture, 0)
     pattern = header.metadata.get(f"{header.architecture}.attention.sliding_window_pattern")
     if not window:
         return [0] * layers
@@ -302,7 +309,7 @@ def _recurrent(header: GGUFHeader, layers: int) -> list[bool]:
         return [True] * layers
     if not _state(header):
         return [False] * layers
-    every = header.number("{arch}.full_attention_interval")
+    every = header.number("{arch}.full_attention_interval") or _FULL_ATTENTION_EVERY.get(header.architecture)
     if every:
         return [(layer + 1) % every != 0 for layer in range(layers)]
     shared = header.numbers("{arch}.attention.head_count_kv")

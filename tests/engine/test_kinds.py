@@ -1,13 +1,14 @@
 """Models of other kinds than plain attention: a chat goes on as if every prompt was read afresh, cheaply.
 
 The models are tiny and of random weights, on the Llama-2 vocabulary: sliding windows (gemma2, gemma3), a
-recurrent state (mamba), both state and attention (lfm2), positions of several axes (qwen2vl).
+recurrent state (mamba), both state and attention (lfm2), positions of several axes (qwen2vl), and what other
+models make of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,144 +24,15 @@ from chat.engine.worker.loading import load
 from chat.gguf import read_header
 from presets.sampling import Sampling
 
+from .tiny_kinds import CONTEXT, KINDS, MORE_KINDS, STATES, WINDOWS, write
+
 GREEDY = Sampling(temperature=0)
-WIDTH, INNER, LAYERS, HEADS, CONTEXT, WINDOW = 64, 128, 4, 4, 2048, 64
-KINDS = ("gemma2", "gemma3", "mamba", "lfm2", "qwen2vl")
+ALL_KINDS = KINDS + MORE_KINDS
+MOVABLE = ("deepseek2",)
+"""What they have read can be moved to other positions."""
 CANDIDATES = 8
 NEAR = 0.01
 """Of probability: what is read in other batches differs in its last bits."""
-
-
-class Weights:
-    """Random weights that go into a file."""
-
-    def __init__(self, writer: Any) -> None:
-        self.writer = writer
-        self.random = np.random.default_rng(7)
-
-    def normal(self, name: str, *shape: int, scale: float = 0.2) -> None:
-        self.add(name, self.random.standard_normal(shape) * scale)
-
-    def ones(self, name: str, *shape: int, scale: float = 1.0) -> None:
-        self.add(name, np.full(shape, scale))
-
-    def add(self, name: str, values: Any) -> None:
-        whole = name if name.endswith((".weight", ".bias")) else f"{name}.weight"
-        self.writer.add_tensor(whole, values.astype(np.float32))
-
-    def attention(self, layer: int) -> None:
-        for name in ("attn_q", "attn_k", "attn_v", "attn_output"):
-            self.normal(f"blk.{layer}.{name}", WIDTH, WIDTH)
-
-    def feed_forward(self, layer: int) -> None:
-        self.normal(f"blk.{layer}.ffn_gate", INNER, WIDTH)
-        self.normal(f"blk.{layer}.ffn_up", INNER, WIDTH)
-        self.normal(f"blk.{layer}.ffn_down", WIDTH, INNER)
-
-    def norms(self, layer: int, *names: str, size: int = WIDTH) -> None:
-        for name in names:
-            self.ones(f"blk.{layer}.{name}", size, scale=8.0 if name.startswith("post") else 1.0)
-
-
-def gemma(writer: Any, weights: Weights, architecture: str) -> None:
-    writer.add_key_length(WIDTH // HEADS)
-    writer.add_value_length(WIDTH // HEADS)
-    writer.add_sliding_window(WINDOW)
-    if architecture == "gemma2":
-        writer.add_attn_logit_softcapping(50.0)
-        writer.add_final_logit_softcapping(30.0)
-    weights.ones("output_norm", WIDTH)
-    for layer in range(LAYERS):
-        weights.attention(layer)
-        weights.feed_forward(layer)
-        weights.norms(layer, "attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
-        if architecture == "gemma3":
-            weights.norms(layer, "attn_q_norm", "attn_k_norm", size=WIDTH // HEADS)
-
-
-def mamba(writer: Any, weights: Weights, vocabulary: int) -> None:
-    inner, state, kernel, steps = 128, 16, 4, 4
-    writer.add_ssm_conv_kernel(kernel)
-    writer.add_ssm_inner_size(inner)
-    writer.add_ssm_state_size(state)
-    writer.add_ssm_time_step_rank(steps)
-    weights.ones("output_norm", WIDTH)
-    weights.normal("output", vocabulary, WIDTH, scale=0.5)
-    for layer in range(LAYERS):
-        block = f"blk.{layer}."
-        weights.norms(layer, "attn_norm")
-        weights.normal(f"{block}ssm_in", 2 * inner, WIDTH)
-        weights.normal(f"{block}ssm_conv1d", inner, kernel)
-        weights.normal(f"{block}ssm_conv1d.bias", inner)
-        weights.normal(f"{block}ssm_x", steps + 2 * state, inner)
-        weights.normal(f"{block}ssm_dt", inner, steps)
-        weights.normal(f"{block}ssm_dt.bias", inner)
-        weights.writer.add_tensor(
-            f"{block}ssm_a", -np.abs(weights.random.standard_normal((inner, state))).astype(np.float32)
-        )
-        weights.writer.add_tensor(f"{block}ssm_d", np.ones(inner, np.float32))
-        weights.normal(f"{block}ssm_out", WIDTH, inner)
-
-
-def lfm2(writer: Any, weights: Weights, vocabulary: int) -> None:
-    """Every other layer a short convolution with a state, every other one attention."""
-    kernel = 3
-    writer.add_shortconv_l_cache(kernel)
-    writer.add_rope_freq_base(10000.0)
-    weights.ones("token_embd_norm", WIDTH)
-    weights.normal("output", vocabulary, WIDTH, scale=0.5)
-    for layer in range(LAYERS):
-        weights.norms(layer, "attn_norm", "ffn_norm")
-        weights.feed_forward(layer)
-        if layer % 2:
-            weights.attention(layer)
-            weights.norms(layer, "attn_q_norm", "attn_k_norm", size=WIDTH // HEADS)
-        else:
-            weights.normal(f"blk.{layer}.shortconv.conv.weight", WIDTH, kernel)
-            weights.normal(f"blk.{layer}.shortconv.in_proj.weight", 3 * WIDTH, WIDTH)
-            weights.normal(f"blk.{layer}.shortconv.out_proj.weight", WIDTH, WIDTH)
-
-
-def qwen2vl(writer: Any, weights: Weights, vocabulary: int) -> None:
-    writer.add_rope_dimension_sections([2, 3, 3, 0])
-    weights.ones("output_norm", WIDTH)
-    weights.normal("output", vocabulary, WIDTH, scale=0.5)
-    for layer in range(LAYERS):
-        weights.attention(layer)
-        weights.feed_forward(layer)
-        weights.norms(layer, "attn_norm", "ffn_norm")
-        for name in ("attn_q", "attn_k", "attn_v"):
-            weights.normal(f"blk.{layer}.{name}.bias", WIDTH)
-
-
-def write(path: Path, kind: str, copy_tokenizer: Callable[[Any], int]) -> Path:
-    from gguf import GGUFWriter
-
-    writer = GGUFWriter(path, kind)
-    writer.add_name(f"tiny {kind}")
-    writer.add_context_length(CONTEXT)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(INNER)
-    writer.add_layer_norm_rms_eps(1e-5)
-    if kind != "mamba":
-        writer.add_head_count(HEADS)
-        writer.add_head_count_kv([0, HEADS] * (LAYERS // 2) if kind == "lfm2" else HEADS)
-    vocabulary = copy_tokenizer(writer)
-    weights = Weights(writer)
-    weights.normal("token_embd", vocabulary, WIDTH, scale=0.3 if kind.startswith("gemma") else 1.0)
-    if kind.startswith("gemma"):
-        gemma(writer, weights, kind)
-    elif kind == "t5":
-        for name in ("enc.output_norm", "dec.output_norm"):
-            weights.ones(f"{name}.weight", WIDTH)
-    elif kind != "dream":
-        {"mamba": mamba, "lfm2": lfm2, "qwen2vl": qwen2vl}[kind](writer, weights, vocabulary)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
 
 
 @dataclass
@@ -198,17 +70,22 @@ def likely(done: Done, chosen: Done) -> list[float]:
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory, copy_tokenizer: Callable[[Any], int]) -> Path:
     folder = tmp_path_factory.mktemp("kinds")
-    for kind in (*KINDS, "t5", "dream"):
+    for kind in (*ALL_KINDS, "t5", "dream"):
         write(folder / f"{kind}.gguf", kind, copy_tokenizer)
     return folder
 
 
-@pytest.fixture(scope="module", params=KINDS)
+def only(*kinds: str) -> pytest.MarkDecorator:
+    """The pairs of some kinds."""
+    return pytest.mark.parametrize("pair", kinds, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module", params=ALL_KINDS)
 def pair(request: pytest.FixtureRequest, models: Path) -> Iterator[Pair]:
     engines = [Engine(models / f"{request.param}-{name}.log") for name in ("living", "fresh")]
     for engine in engines:
         loaded = engine.load(models / f"{request.param}.gguf").wait()
-        assert loaded.checkpoints == (request.param != "qwen2vl")
+        assert loaded.checkpoints == (request.param in WINDOWS + STATES)
     yield Pair(*engines)
     for engine in engines:
         engine.close()
@@ -240,6 +117,7 @@ def test_a_chat_is_answered_as_if_read_afresh(pair: Pair) -> None:
     assert pair.turn(edited + ANSWER + TURNS[0]).evaluated_tokens <= new + 4
 
 
+@only(*KINDS, "gpt-oss", "cohere2")
 def test_an_edit_beyond_what_the_cache_still_holds_goes_back_to_a_checkpoint(pair: Pair) -> None:
     """The windows' cache holds about 1 000 tokens here; the edit is farther back."""
     text = "".join(
@@ -254,6 +132,7 @@ def test_an_edit_beyond_what_the_cache_still_holds_goes_back_to_a_checkpoint(pai
     assert done.reused_tokens >= 256
 
 
+@only(*KINDS)
 def test_a_reply_that_stands_is_not_read_again(pair: Pair) -> None:
     text = HEADER + "\nSam: And then?\nKeeper:"
     for line in TURNS:
@@ -263,6 +142,7 @@ def test_a_reply_that_stands_is_not_read_again(pair: Pair) -> None:
         assert read <= tokens(pair.living, line) + 40 // 2  # a half character at its end may be taken back
 
 
+@only(*KINDS, "granitehybrid", "qwen3next", "rwkv7")
 def test_banned_phrases_are_taken_back(pair: Pair) -> None:
     text = HEADER + "\nNow"
     free = reply(pair.living, text, 24)
@@ -299,6 +179,7 @@ def test_several_replies_at_once_and_one_goes_on(pair: Pair) -> None:
     pair.turn(HEADER + TURNS[5] + ANSWER + line)
 
 
+@only(*KINDS)
 def test_a_prompt_that_was_read_beforehand_and_a_side_task(pair: Pair) -> None:
     """What left the middle is read again in a second sequence, whatever the model can share or go back to."""
     old, line = "".join(ANSWER + one for one in TURNS[1:6]), TURNS[7]
@@ -313,6 +194,7 @@ def test_a_prompt_that_was_read_beforehand_and_a_side_task(pair: Pair) -> None:
     pair.turn(kept + line + ANSWER + TURNS[8])
 
 
+@only(*KINDS, *MOVABLE)
 def test_the_shift_is_refused_in_a_sentence_where_a_model_cannot(pair: Pair) -> None:
     spans = [Span(text=HEADER, trusted=True)]
     loaded = pair.living.loaded
@@ -337,6 +219,7 @@ def test_the_next_turns_of_a_full_context_are_prepared_beside(pair: Pair) -> Non
     assert pair.turn(prompt + line).evaluated_tokens <= tokens(pair.living, line) + 4
 
 
+@only(*KINDS)
 def test_what_cannot_be_moved_is_not_moved(pair: Pair) -> None:
     """Windows, states and positions of several axes: the approximate shift is refused, nothing changes."""
     text = HEADER + "".join(TURNS)
@@ -347,7 +230,7 @@ def test_what_cannot_be_moved_is_not_moved(pair: Pair) -> None:
     assert pair.turn(text).evaluated_tokens <= 2
 
 
-@pytest.mark.parametrize("kind", ["gemma2", "gemma3", "mamba", "lfm2"])
+@pytest.mark.parametrize("kind", [kind for kind in WINDOWS + STATES if kind != "llama4"])
 @pytest.mark.parametrize(("free", "held"), [(1 << 40, 7), (0, FEW_CHECKPOINTS)])
 def test_the_plan_counts_what_checkpoints_take(
     models: Path, kind: str, free: int, held: int, monkeypatch: pytest.MonkeyPatch
@@ -376,7 +259,7 @@ def test_the_plan_counts_what_checkpoints_take(
     assert " + checkpoints up to " in loaded.described.plan
 
 
-@pytest.mark.parametrize("kind", ["gemma2", "gemma3"])
+@pytest.mark.parametrize("kind", ["gemma2", "gemma3", "gpt-oss", "cohere2"])
 def test_a_full_window_needs_no_checkpoints(engine: Engine, models: Path, kind: str) -> None:
     loaded = engine.load(models / f"{kind}.gguf", full_window=True).wait()
     assert not loaded.checkpoints
@@ -402,6 +285,7 @@ def test_what_cannot_write_a_reply_is_told_before_it_is_loaded(
     assert engine.alive
 
 
+@only(*KINDS, "gpt-oss", "qwen3next", "rwkv7", "deepseek2")
 def test_a_chat_goes_on_in_another_process(
     pair: Pair, models: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -421,3 +305,53 @@ def test_a_chat_goes_on_in_another_process(
         assert after.turn(text + ANSWER + line).evaluated_tokens <= tokens(reopened, ANSWER + line) + 4
     finally:
         reopened.close()
+
+
+@pytest.mark.parametrize("kind", ["gemma2", "mamba"])
+def test_a_snapshot_that_is_too_large_is_not_even_taken(models: Path, kind: str) -> None:
+    loaded = load(
+        Load(id=0, path=str(models / f"{kind}.gguf"), gpu_layers=0), lambda _part, _plan: None, lambda: False
+    )
+    context, kept = loaded.context, Checkpoints()
+    assert context is not None
+    assert context.decode(list(range(100, 200)), 0) == 0
+    size = len(context.snapshot(0))
+    assert size > 1_000
+    context.checkpoint_budget = size - 1
+    kept.take(context, 0, 100)
+    assert context.snapshot(0) == b""
+    assert kept.held == []
+    loaded.close()
+
+
+def test_what_a_header_leaves_out_is_what_llama_cpp_takes_for_granted(models: Path) -> None:
+    whole = read_header(models / "qwen3next.gguf")
+    silent = {key: value for key, value in whole.metadata.items() if "full_attention_interval" not in key}
+    states = needs_of(replace(whole, metadata=silent)).states
+    assert [bool(state) for state in states] == [True, True, True, False]
+    scout = read_header(models / "llama4.gguf")
+    assert needs_of(scout).windows == (8_192, 8_192, 8_192, 0)
+    without = {**scout.metadata, "llama4.attention.sliding_window": 0}
+    assert not any(needs_of(replace(scout, metadata=without)).windows)
+
+
+@pytest.mark.parametrize("probs", [0, 4])
+def test_a_state_whose_numbers_overflowed_is_forgotten(
+    engine: Engine, models: Path, tmp_path: Path, probs: int
+) -> None:
+    """All that a recurrent model reads later would be no number either."""
+    from gguf import GGUFReader
+
+    file = tmp_path / "mamba.gguf"
+    file.write_bytes((models / "mamba.gguf").read_bytes())
+    embeddings = next(one for one in GGUFReader(file, "r+").tensors if one.name == "token_embd.weight")
+    embeddings.data[3 + 7] = np.nan  # the byte 7: the bytes come behind three control tokens
+    embeddings.data.base.flush()
+    engine.load(file).wait()
+    before = reply(engine, HEADER, 4)
+    spans = [Span(text="And a bell: \a.", trusted=True)]
+    with pytest.raises(EngineError, match=r"numbers overflowed .* Try again\.") as caught:
+        engine.generate(spans, GREEDY, seed=1, max_tokens=4, probs=probs).wait()
+    assert caught.value.code == "internal"
+    after = reply(engine, HEADER, 4)
+    assert (after.text, after.reused_tokens) == (before.text, 0)

@@ -58,7 +58,7 @@ class Checkpoints:
     def take(self, context: Context, number: int, length: int) -> None:
         """Keeps the state of a sequence as it is now."""
         data = context.snapshot(number)
-        if not data or len(data) > context.checkpoint_budget:
+        if not data:
             return
         self.truncate(length - 1)
         self.held.append(Checkpoint(length, data))

@@ -30,6 +30,12 @@ CACHE_TYPES: dict[CacheType, int] = {"f16": 1, "q8_0": 8, "q4_0": 2}
 FLASH_TYPES: dict[FlashAttention, int] = {"auto": -1, "off": 0, "on": 1}
 """llama_flash_attn_type."""
 
+UNEVEN_POSITIONS = frozenset(
+    ("afmoe", "cohere2", "exaone-moe", "exaone4", "llama4", "smallthinker", "smollm3")
+)
+"""Architectures of which some layers have no positions: llama.cpp's shift would turn their keys all the
+same."""
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -190,6 +196,7 @@ class Context:
         self.cells = int(api.llama_n_ctx(self.handle))
         self.sequences = sequences
         self._has_state = model.has_state
+        self._moves = not model.has_state and model.metadata("general.architecture") not in UNEVEN_POSITIONS
         self.checkpointed = model.has_state or (model.sliding_window > 0 and not full_window)
         """Whether going back needs a snapshot of the state."""
         self.checkpoint_budget = CHECKPOINT_BUDGET
@@ -280,7 +287,7 @@ class Context:
     def can_shift(self) -> bool:
         """Whether tokens may be moved to other positions; decoding after a forbidden move would abort. A
         recurrent state could be told so, and would still hold all that was cut out."""
-        return bool(api.llama_memory_can_shift(self._memory)) and not self._has_state
+        return self._moves and bool(api.llama_memory_can_shift(self._memory))
 
     def shift(self, sequence: int, start: int, by: int) -> None:
         """Moves all tokens from a position on by so many; the keys are turned on the next decode."""
@@ -294,14 +301,20 @@ class Context:
         """Forgets a sequence from a position on; False where the model can only forget everything."""
         return bool(api.llama_memory_seq_rm(self._memory, sequence, start, -1))
 
+    def forget_all(self) -> None:
+        """Forgets every sequence and what its cells held: a state that is no number stays one otherwise."""
+        api.llama_memory_clear(self._memory, True)
+
     def clear(self, sequence: int) -> None:
         """Forgets a whole sequence."""
         api.llama_memory_seq_rm(self._memory, sequence, -1, -1)
 
     def snapshot(self, sequence: int) -> bytes:
         """What of a sequence's state cannot be had by going back: recurrent states, sliding windows. Empty
-        when llama.cpp gives none."""
+        when llama.cpp gives none, and where one is more than all of them may take."""
         size = int(api.llama_state_seq_get_size_ext(self.handle, sequence, PARTIAL))
+        if size > self.checkpoint_budget:
+            return b""
         buffer = (ctypes.c_uint8 * size)()
         written = int(api.llama_state_seq_get_data_ext(self.handle, buffer, size, sequence, PARTIAL))
         return bytes(buffer) if written == size else b""

@@ -12,7 +12,7 @@ from chat.engine.worker.llama import ABORTED, NO_ROOM
 from chat.engine.worker.sequence import CHUNK, CHUNK_GPU, LiveSequence
 from chat.engine.worker.tokens import Tokenized, span_at
 
-__all__ = ["GenerateError", "PromptReader", "ReadingListener", "decode_error"]
+__all__ = ["GenerateError", "NumbersLost", "PromptReader", "ReadingListener", "decode_error"]
 
 PROGRESS_SECONDS = 0.05
 """Reading events come no faster."""
@@ -24,6 +24,10 @@ class GenerateError(Exception):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class NumbersLost(GenerateError):
+    """What the model holds of the text leads to something that is no number, and so will all that follows."""
 
 
 class ReadingListener(Protocol):

@@ -21,7 +21,7 @@ from chat.engine.worker.history import History
 from chat.engine.worker.words import Words
 from presets.sampling import Sampling
 
-__all__ = ["PREFILTER", "Chain"]
+__all__ = ["PREFILTER", "Chain", "NoNumbers"]
 
 PREFILTER = 1e-5
 """Probability that the prefilter may drop at most. Exact sorting of a whole vocabulary costs milliseconds a
@@ -37,6 +37,10 @@ NEVER = np.float32(-np.inf)
 
 Watch = Callable[[str, Candidates], None]
 """Told the name of each sampler and what it left."""
+
+
+class NoNumbers(FloatingPointError):
+    """The model gave something that is no number."""
 
 
 class Chain:
@@ -134,8 +138,8 @@ class Chain:
         copy. `forbidden`, `biases` and `last` hold for this one token; `last` may take candidates away that
         all samplers have left, before one is drawn.
 
-        Raises FloatingPointError when no token can be chosen: all are banned, or the model gave no numbers;
-        GrammarEnd, one of these, when the grammar lets nothing follow.
+        Raises FloatingPointError when no token can be chosen, since all are banned; of these, NoNumbers when
+        the model gave none, GrammarEnd when the grammar lets nothing follow.
         """
         work = logits
         if not in_place or self._grammar is not None:
@@ -160,6 +164,8 @@ class Chain:
 
     def _start(self, work: Floats, forbidden: Sequence[int], biases: Mapping[int, float] | None) -> None:
         """Puts bans and biases on the logits."""
+        if self._watch is not None and not np.isfinite(work).any():
+            raise NoNumbers("none of them is a number")
         self._tell("model", work)
         if self._biased.size:
             work[self._biased] += self._biases
@@ -179,6 +185,8 @@ class Chain:
         self._look_back(work)
         likeliest = int(work.argmax())
         best = float(work[likeliest])
+        if math.isnan(best):
+            raise NoNumbers("not all of them are numbers")
         if not math.isfinite(best):
             raise FloatingPointError("no token can be chosen")
         if parts.takes_best:

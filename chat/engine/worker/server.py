@@ -38,7 +38,7 @@ from chat.engine.worker.generate import Reply
 from chat.engine.worker.llama import initialize
 from chat.engine.worker.loading import LoadedModel, LoadError, load
 from chat.engine.worker.pipe import Pipe, Work
-from chat.engine.worker.reading import GenerateError
+from chat.engine.worker.reading import GenerateError, NumbersLost
 from chat.engine.worker.sequence import LiveSequence
 from chat.engine.worker.shifting import move_up
 from chat.engine.worker.slots import Slots
@@ -222,6 +222,10 @@ class Server:
         self._evaluating = True
         try:
             yield self._slots, tokenize(self._loaded.vocabulary, request.spans)
+        except NumbersLost:
+            self._slots.context.forget_all()
+            self._slots = _slots(self._loaded)
+            raise
         finally:
             self._evaluating = False
 

@@ -12,8 +12,8 @@ from chat.engine.worker.grammar import Grammar, GrammarEnd
 from chat.engine.worker.llama import ABORTED, Floats
 from chat.engine.worker.phrases import Held, PhraseGuard
 from chat.engine.worker.probs import Recorder
-from chat.engine.worker.reading import GenerateError, decode_error
-from chat.engine.worker.samplers import Chain
+from chat.engine.worker.reading import GenerateError, NumbersLost, decode_error
+from chat.engine.worker.samplers import Chain, NoNumbers
 from chat.engine.worker.sequence import CHUNK, LiveSequence
 from chat.engine.worker.siblings import Beginning, Siblings
 from chat.engine.worker.stream import ReplyStream
@@ -190,6 +190,9 @@ class Writer:
             token = self._chain.sample(logits, banned, biases, last, in_place=logits is not self._first)
         except GrammarEnd:
             raise _NothingLeft("stop" if biases else "eos") from None
+        except NoNumbers as error:
+            said = f"The model's numbers overflowed ({error}); it starts afresh. Try again."
+            raise NumbersLost("internal", said) from error
         except FloatingPointError as error:
             if biases:
                 raise _NothingLeft("stop") from None
