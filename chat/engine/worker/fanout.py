@@ -16,7 +16,7 @@ import numpy as np
 
 from chat.engine.protocol import Done, ReplyDone, Swipes, SwipesDone
 from chat.engine.worker.ahead import chats_sequence
-from chat.engine.worker.reading import GenerateError, PromptReader, ReadingListener
+from chat.engine.worker.reading import GenerateError, NumbersLost, PromptReader, ReadingListener
 from chat.engine.worker.sequence import LiveSequence
 from chat.engine.worker.siblings import Beginning
 from chat.engine.worker.slots import Slots
@@ -195,9 +195,11 @@ class FanOut:
             self._advance(one, partial(one.writer.step, logits))
 
     def _advance(self, one: _Alternative, step: Callable[[], int]) -> None:
-        """What comes next in a reply; when it fails, it fails alone."""
+        """What comes next in a reply; when it fails, it fails alone. Raises NumbersLost, which is of all."""
         try:
             one.token = step()
+        except NumbersLost:
+            raise
         except GenerateError as error:
             one.writer.end("cancelled")
             self._finish(one, str(error))
