@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import llama_cpp.llama_cpp as api
+import numpy as np
 import pytest
 
 from chat.engine.client import Engine
@@ -100,6 +102,42 @@ def test_any_number_of_threads_gives_the_same_bits(
         written.append([[(one.id, one.p) for one in token.steps[0].best] for token in done.probs])
         engine.close()
     assert written[0] == written[1] == written[2]
+
+
+def test_a_try_that_the_end_of_a_reply_cuts_short_counts_for_nothing() -> None:
+    machine = Machine(2)
+    machine.taken = 1
+    machine.write(10)
+    assert machine.used == 1
+    machine.taken = 0
+    machine.threads.begin()
+    assert machine.used == 2
+
+
+def test_several_replies_at_once_are_written_with_as_many(
+    demo_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Load(id=0, path=str(demo_model), context=512, gpu_layers=0)
+    loaded = load(request, lambda _part, _plan: None, lambda: False)
+    context = loaded.context
+    assert context is not None
+    reading, used = context._threads_reading, []
+    real = api.llama_set_n_threads
+    monkeypatch.setattr(
+        api, "llama_set_n_threads", lambda handle, *given: [used.append(given), real(handle, *given)][1]
+    )
+    assert context.decode(list(range(300, 340)), 0) == 0
+    context.copy(0, 1, 40)
+    rows = []
+    for fewer in (False, True):
+        context.writing_threads._most = context.writing_threads.now + fewer
+        assert context.decode_each([400, 401], [40, 40], [0, 1]) == 0
+        rows.append(np.array([context.logits(row) for row in (0, 1)]))
+        assert all(context.remove(number, 40) for number in (0, 1))
+    now = context.writing_threads.now
+    assert used == [(now, now), (now, reading)]
+    assert np.array_equal(rows[0], rows[1])
+    loaded.close()
 
 
 @pytest.mark.parametrize(

@@ -59,13 +59,24 @@ class WritingThreads:
         """Seconds that a window took with it."""
         self.begin()
 
+    @property
+    def are_fewer(self) -> bool:
+        """Whether not all of them write."""
+        return self.now < self._most
+
     def begin(self) -> None:
-        """A reply begins; the time before it does not count."""
+        """A reply begins, or several at once; the time before it does not count."""
+        if self._tried_from:
+            self._use(self._tried_from)
+            self._tried_from = 0
+        self._start()
+
+    def _start(self) -> None:
         self._left = WINDOW
         self._since, self._run = self._clock(), self._running()
 
     def written(self) -> None:
-        """One more token was decoded."""
+        """One more token was decoded, or one for each of several replies."""
         if not self.adapts or self._most == 1:
             return
         self._left -= 1
@@ -83,7 +94,7 @@ class WritingThreads:
         else:
             self._patience, self._waited, self._fewer = PATIENCE[0], 0, 1
         self._tried_from = 0
-        self.begin()
+        self._start()
 
     def _take_back(self) -> None:
         tried = self.now
@@ -102,7 +113,7 @@ class WritingThreads:
                 self._try(max(1, self.now - self._fewer), seconds)
             elif self.now < self._most:
                 self._try(self.now + 1, seconds)
-        self.begin()
+        self._start()
 
     def _try(self, threads: int, seconds: float) -> None:
         self._tried_from, self._before = self.now, seconds

@@ -159,6 +159,7 @@ class FanOut:
             forks.append(one.writer.sequence)
         for one in alternatives:
             self._advance(one, partial(one.writer.begin, first, self._length))
+        base.context.writing_threads.begin()
         while live := [one for one in alternatives if one.done is None]:
             ended = range(len(alternatives)) if self._cancelled() else self._ended()
             for one in live:
@@ -188,6 +189,7 @@ class FanOut:
             for one in live:
                 self._break_off(one, status)
             return
+        context.writing_threads.written()
         for one in live:
             one.writer.sequence.cache.add((one.token,), (one.writer.image,))
         for row, one in enumerate(live):

@@ -230,7 +230,7 @@ class Context:
         self._abort[0] = b"\x00"
 
     def write_with(self, threads: int) -> None:
-        """Decodes of a single token take so many threads from now on."""
+        """Replies are decoded by so many threads from now on."""
         api.llama_set_n_threads(self.handle, threads, self._threads_reading)
 
     def decode(self, tokens: Sequence[int], position: int, sequence: int = 0) -> int:
@@ -264,7 +264,13 @@ class Context:
         batch.sequence[:count] = sequences
         batch.output[:count] = 1
         batch.struct.n_tokens = count
-        return int(api.llama_decode(self.handle, batch.struct))
+        threads = self.writing_threads
+        if not threads.are_fewer:
+            return int(api.llama_decode(self.handle, batch.struct))
+        api.llama_set_n_threads(self.handle, threads.now, threads.now)  # llama.cpp takes it for reading
+        status = int(api.llama_decode(self.handle, batch.struct))
+        self.write_with(threads.now)
+        return status
 
     def logits(self, row: int = -1) -> Floats:
         """Of the last decoded token, or of that one in the batch: shape (vocabulary,), a view that the next
