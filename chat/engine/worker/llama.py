@@ -31,7 +31,7 @@ FLASH_TYPES: dict[FlashAttention, int] = {"auto": -1, "off": 0, "on": 1}
 """llama_flash_attn_type."""
 
 UNEVEN_POSITIONS = frozenset(
-    ("afmoe", "cohere2", "exaone-moe", "exaone4", "llama4", "smallthinker", "smollm3")
+    ("afmoe", "cohere2", "cohere2moe", "exaone-moe", "exaone4", "llama4", "smallthinker", "smollm3")
 )
 """Architectures of which some layers have no positions: llama.cpp's shift would turn their keys all the
 same."""
