@@ -14,8 +14,9 @@ from presets.sampling import Sampling
 __all__ = ["GuardedXTC", "MinPReach", "Smoothing", "TailFree", "TopA", "TopKReach", "penalize_by_age"]
 
 
-HEAD_DEPTHS = (8.0, 10.0)
-"""How far below the best logit `TailFree.head` looks: the few of the first one settle most cuts."""
+HEAD_DEPTHS = (8.0, 11.0, 15.0)
+"""How far below the best logit `TailFree.head` looks: the few of the first one settle most cuts, and the last
+one is still a third of the whole path's cost."""
 
 TOP_K_DEPTHS = (8.0, 16.0)
 """How far below the best logit `TopKReach` looks before it takes all."""
