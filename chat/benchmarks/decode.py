@@ -26,7 +26,7 @@ REPLY = MAX_TOKENS
 """Tokens of a reply that nobody has set a length for. The library's call turns all of a reply to text again
 at each of its tokens, so its speed is that of some length."""
 ROUNDS = 3
-"""Of such pairs, each with processes of its own: where a process lies in memory is worth a per cent or two."""
+"""Of nine pairs, each with processes of its own: where one lies in memory is worth a per cent or two."""
 CONTEXT = 2_048
 SENTENCES = 70
 """About 1 000 tokens of the demo model."""

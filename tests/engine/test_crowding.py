@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import llama_cpp.llama_cpp as api
@@ -52,19 +55,19 @@ def test_a_quiet_machine_writes_with_all_threads(cores: int) -> None:
     assert machine.changes == 0
 
 
-@pytest.mark.parametrize(("cores", "taken"), [(2, 1), (8, 1), (8, 3)])
+@pytest.mark.parametrize(("cores", "taken"), [(2, 1), (8, 1), (8, 3), (32, 12)])
 def test_threads_without_a_core_are_let_go_and_come_back(cores: int, taken: int) -> None:
     machine = Machine(cores)
     machine.write(50)
     machine.taken = taken
-    machine.write(100 * taken)
-    assert machine.used == cores - taken
-    crowded = machine.write(3_000)
-    assert crowded > 0.8 * 50 * (cores - taken)
+    machine.write(600)
+    assert machine.used <= cores - taken
+    crowded = machine.write(4_000)
+    assert crowded > 0.7 * 50 * (cores - taken)
     machine.taken = 0
-    machine.write(2_000 * taken)
-    assert machine.used == cores
-    assert machine.write(400) == pytest.approx(50 * cores)
+    machine.write(4_000)
+    assert machine.used >= 0.95 * cores
+    assert machine.write(400) >= 0.95 * 50 * cores
 
 
 def test_a_try_that_is_of_no_use_is_made_ever_more_seldom() -> None:
@@ -75,6 +78,30 @@ def test_a_try_that_is_of_no_use_is_made_ever_more_seldom() -> None:
     assert machine.used == 8
     assert 2 <= machine.changes <= 60
     assert machine.write(4_000) > 0.98 * 50 * 8
+    machine.taken = 3
+    machine.write(2_000)
+    assert machine.used <= 5
+    machine.taken = 0
+    machine.write(4_000)
+    assert machine.used == 8
+
+
+def test_another_core_that_is_taken_is_seen_soon() -> None:
+    machine = Machine(8)
+    machine.taken = 3
+    machine.write(6_000)
+    machine.taken = 4
+    machine.write(300)
+    assert machine.used <= 4
+
+
+def test_replies_of_another_number_are_another_matter() -> None:
+    machine = Machine(2)
+    machine.taken = 1
+    machine.write(10)
+    assert machine.used == 1
+    machine.threads.written(3)
+    assert machine.used == 2
 
 
 def test_a_try_of_more_threads_ends_as_soon_as_it_is_slower() -> None:
@@ -87,7 +114,7 @@ def test_a_try_of_more_threads_ends_as_soon_as_it_is_slower() -> None:
     assert machine.changes > tries
 
 
-def test_any_number_of_threads_gives_the_same_bits(
+def test_any_number_of_threads_gives_the_same_candidates(
     demo_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OMP_THREAD_LIMIT", raising=False)
@@ -102,6 +129,32 @@ def test_any_number_of_threads_gives_the_same_bits(
         written.append([[(one.id, one.p) for one in token.steps[0].best] for token in done.probs])
         engine.close()
     assert written[0] == written[1] == written[2]
+
+
+BITS = """
+import sys
+from chat.engine.protocol import Load
+from chat.engine.worker import log
+log.catch()
+from chat.engine.worker.loading import load
+context = load(Load(id=0, path=sys.argv[1], context=512, gpu_layers=0), lambda *_: None, lambda: False).context
+context.decode(list(range(300, 340)), 0)
+for threads in (1, 2, 3):
+    context.write_with(threads)
+    context.decode_one(400, 40)
+    print(context.logits().tobytes().hex())
+    context.remove(0, 40)
+"""
+
+
+def test_any_number_of_threads_gives_the_same_bits(demo_model: Path) -> None:
+    """In a process of its own: that of the tests has a limit of one thread."""
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_THREAD_LIMIT"}
+    command = (sys.executable, "-c", BITS, str(demo_model))
+    run = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+    lines = run.stdout.split()
+    assert len(lines) == 3
+    assert len(set(lines)) == 1
 
 
 def test_a_try_that_the_end_of_a_reply_cuts_short_counts_for_nothing() -> None:
@@ -129,13 +182,14 @@ def test_several_replies_at_once_are_written_with_as_many(
     assert context.decode(list(range(300, 340)), 0) == 0
     context.copy(0, 1, 40)
     rows = []
+    most = context.writing_threads.now
     for fewer in (False, True):
-        context.writing_threads._most = context.writing_threads.now + fewer
+        context.writing_threads._most = most + fewer
+        context.writing_threads.now = 1 if fewer else most
         assert context.decode_each([400, 401], [40, 40], [0, 1]) == 0
         rows.append(np.array([context.logits(row) for row in (0, 1)]))
         assert all(context.remove(number, 40) for number in (0, 1))
-    now = context.writing_threads.now
-    assert used == [(now, now), (now, reading)]
+    assert used == [(1, 1), (1, reading)]
     assert np.array_equal(rows[0], rows[1])
     loaded.close()
 

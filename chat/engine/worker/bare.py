@@ -23,7 +23,7 @@ class Bare:
     """A model and a context; each answer is a dictionary of plain values."""
 
     def __init__(self, model: str, context: int) -> None:
-        from chat.engine.machine import available_threads
+        from chat.engine.machine import writing_threads
         from chat.engine.needs import needs_of
         from chat.engine.plan import Machine, Wanted
         from chat.engine.planning import make_plan
@@ -34,7 +34,7 @@ class Bare:
 
         log.catch()
         initialize()
-        self._path, self._size, self._threads = model, context, available_threads()
+        self._path, self._size, self._threads = model, context, writing_threads()
         self._model = Model(model, 0, False, lambda _fraction: True)
         self._vocabulary = Vocabulary(self._model.vocab)
         flash = make_plan(needs_of(read_header(Path(model))), Machine(None), Wanted(context=context)).flash

@@ -49,15 +49,22 @@ class WritingThreads:
         self._write_with = write_with
         self._clock = clock
         self._running = running
+        self._rows = 1
         self._patience = PATIENCE[0]
         self._waited = self._patience
-        self._fewer = 1
-        """By how many the next try goes down: twice as many each time, since only enough of them help."""
+        self._fewer, self._more = 1, most
+        """By how many the next try goes down, from one on: only enough of them help. And up, from all on: a
+        single one more of many would be too little to be seen."""
         self._tried_from = 0
         """While another number is tried: the one before."""
         self._before = 0.0
         """Seconds that a window took with it."""
-        self.begin()
+        self._held_up = False
+        """In the last window; and when the last try was of no use."""
+        self._held_up_then = False
+        self._more_next = False
+        """Fewer were of no use: the next try goes up."""
+        self._start()
 
     @property
     def are_fewer(self) -> bool:
@@ -75,9 +82,13 @@ class WritingThreads:
         self._left = WINDOW
         self._since, self._run = self._clock(), self._running()
 
-    def written(self) -> None:
+    def written(self, rows: int = 1) -> None:
         """One more token was decoded, or one for each of several replies."""
         if not self.adapts or self._most == 1:
+            return
+        if rows != self._rows:
+            self._rows = rows
+            self.begin()
             return
         self._left -= 1
         if self._tried_from:
@@ -92,27 +103,38 @@ class WritingThreads:
         elif self._left:
             return
         else:
-            self._patience, self._waited, self._fewer = PATIENCE[0], 0, 1
+            self._settle(PATIENCE[0])
+            self._more_next = False
         self._tried_from = 0
         self._start()
 
     def _take_back(self) -> None:
-        tried = self.now
-        self._use(self._tried_from)
-        if 1 < tried < self._tried_from:
+        tried, before = self.now, self._tried_from
+        self._use(before)
+        if 1 < tried < before:
             self._fewer *= 2
-            return
-        self._patience, self._waited, self._fewer = min(2 * self._patience, PATIENCE[1]), 0, 1
+        elif tried > before + 1:
+            self._more = (tried - before) // 2
+        else:
+            self._settle(min(2 * self._patience, PATIENCE[1]))
+            self._held_up_then = self._held_up
+            self._more_next = tried < before
+
+    def _settle(self, patience: int) -> None:
+        self._patience, self._waited, self._fewer, self._more = patience, 0, 1, self._most
 
     def _look(self) -> None:
         seconds = self._clock() - self._since
-        held_up = self._running() - self._run < HELD_UP * seconds
+        self._held_up = self._running() - self._run < HELD_UP * seconds
         self._waited += WINDOW
+        if self._held_up != self._held_up_then:
+            self._patience = PATIENCE[0]
         if self._waited >= self._patience:
-            if held_up and self.now > 1:
+            may_go_up = self.now < self._most
+            if self._held_up and self.now > 1 and not (self._more_next and may_go_up):
                 self._try(max(1, self.now - self._fewer), seconds)
-            elif self.now < self._most:
-                self._try(self.now + 1, seconds)
+            elif may_go_up:
+                self._try(min(self._most, self.now + self._more), seconds)
         self._start()
 
     def _try(self, threads: int, seconds: float) -> None:

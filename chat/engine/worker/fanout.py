@@ -79,6 +79,8 @@ class FanOut:
         self._reader = PromptReader(self._base, self._prompt, request.id, listener, cancelled)
         self._length = self._room_for_each()
         self._read_seconds = 0.0
+        self.numbers_lost = False
+        """Whether any reply failed as NumbersLost says."""
         self._writing_since: float | None = None
 
     def run(self) -> SwipesDone:
@@ -189,7 +191,7 @@ class FanOut:
             for one in live:
                 self._break_off(one, status)
             return
-        context.writing_threads.written()
+        context.writing_threads.written(len(live))
         for one in live:
             one.writer.sequence.cache.add((one.token,), (one.writer.image,))
         for row, one in enumerate(live):
@@ -197,12 +199,11 @@ class FanOut:
             self._advance(one, partial(one.writer.step, logits))
 
     def _advance(self, one: _Alternative, step: Callable[[], int]) -> None:
-        """What comes next in a reply; when it fails, it fails alone. Raises NumbersLost, which is of all."""
+        """What comes next in a reply; when it fails, it fails alone."""
         try:
             one.token = step()
-        except NumbersLost:
-            raise
         except GenerateError as error:
+            self.numbers_lost = self.numbers_lost or isinstance(error, NumbersLost)
             one.writer.end("cancelled")
             self._finish(one, str(error))
             return

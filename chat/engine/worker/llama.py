@@ -31,9 +31,19 @@ FLASH_TYPES: dict[FlashAttention, int] = {"auto": -1, "off": 0, "on": 1}
 """llama_flash_attn_type."""
 
 UNEVEN_POSITIONS = frozenset(
-    ("afmoe", "cohere2", "cohere2moe", "exaone-moe", "exaone4", "llama4", "smallthinker", "smollm3")
+    (
+        "afmoe",
+        "cohere2",
+        "cohere2moe",
+        "exaone-moe",
+        "exaone4",
+        "llama4",
+        "muse-glimmer",
+        "smallthinker",
+        "smollm3",
+    )
 )
-"""Architectures of which some layers have no positions: llama.cpp's shift would turn their keys all the
+"""Architectures of which some layers may have no positions: llama.cpp's shift would turn their keys all the
 same."""
 
 Floats = npt.NDArray[np.float32]

@@ -185,7 +185,7 @@ class Chain:
         self._look_back(work)
         likeliest = int(work.argmax())
         best = float(work[likeliest])
-        if math.isnan(best):
+        if math.isnan(best) or best == math.inf:
             raise NoNumbers("not all of them are numbers")
         if not math.isfinite(best):
             raise FloatingPointError("no token can be chosen")

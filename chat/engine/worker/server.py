@@ -196,14 +196,17 @@ class Server:
             if request.generate.shift:
                 move_up(slots, prompt)
             pipe = self._pipe
-            done = FanOut(
+            fan_out = FanOut(
                 slots,
                 request,
                 prompt,
                 listener,
                 lambda: pipe.cancelled,
                 lambda: pipe.cancelled_replies,
-            ).run()
+            )
+            done = fan_out.run()
+            if fan_out.numbers_lost:
+                self._forget_all()
         self._pipe.send(done)
 
     def _state(self, request: SaveState | RestoreState) -> None:
@@ -223,11 +226,16 @@ class Server:
         try:
             yield self._slots, tokenize(self._loaded.vocabulary, request.spans)
         except NumbersLost:
-            self._slots.context.forget_all()
-            self._slots = _slots(self._loaded)
+            self._forget_all()
             raise
         finally:
             self._evaluating = False
+
+    def _forget_all(self) -> None:
+        """What the model holds of any text is of no use any more."""
+        if self._slots is not None and self._loaded is not None:
+            self._slots.context.forget_all()
+            self._slots = _slots(self._loaded)
 
     def _describe(self, request: Devices) -> None:
         info = api.llama_print_system_info() or b""
