@@ -137,7 +137,9 @@ from chat.engine.protocol import Load
 from chat.engine.worker import log
 log.catch()
 from chat.engine.worker.loading import load
-context = load(Load(id=0, path=sys.argv[1], context=512, gpu_layers=0), lambda *_: None, lambda: False).context
+request = Load(id=0, path=sys.argv[1], context=512, gpu_layers=0)
+loaded = load(request, lambda *_: None, lambda: False)
+context = loaded.context
 context.decode(list(range(300, 340)), 0)
 for threads in (1, 2, 3):
     context.write_with(threads)
